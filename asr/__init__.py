@@ -1,0 +1,1 @@
+"""Attune: train, decode and compare speech recognisers."""

@@ -1,0 +1,206 @@
+"""`asr decode`: audio to hypotheses."""
+
+import sys
+import time
+from collections.abc import Iterable, Iterator
+from pathlib import Path
+from typing import Annotated, Literal
+
+import torch
+import typer
+from rich.console import Console
+from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
+
+from asr.data.audio import AUDIO_SUFFIXES
+from asr.data.manifest import Utterance, read_manifest
+from asr.decoding.audio_input import AudioInput
+from asr.decoding.hypothesis_file import FORMATS, HypothesisRecord, HypothesisWriter
+from asr.recognizer import BATCH_SECONDS, Recognizer, load
+
+_STANDARD_INPUT = "-"
+_MANIFEST_SUFFIX = ".jsonl"
+
+
+def decode(
+    exp: Annotated[Path, typer.Argument(help="Experiment folder.")],
+    inputs: Annotated[
+        list[str],
+        typer.Argument(
+            metavar="INPUT",
+            help="Audio files, folders (searched recursively), a manifest (.jsonl), or - for paths "
+            "on standard input, one a line.",
+        ),
+    ],
+    *,
+    out: Annotated[Path, typer.Option(help="The file to write.")],
+    decoder: Annotated[Literal["greedy"], typer.Option(help="How labels are searched.")] = "greedy",
+    batch_seconds: Annotated[
+        float, typer.Option(min=1.0, help="Most audio in a batch, padding included, in seconds.")
+    ] = BATCH_SECONDS,
+    device: Annotated[
+        str | None,
+        typer.Option(help="cpu, cuda or cuda:N; by default a GPU where torch has one."),
+    ] = None,
+    output_format: Annotated[
+        Literal["jsonl", "txt"],
+        typer.Option(
+            "--format", help="jsonl: with scores and word times; txt: id, tab, words on each line."
+        ),
+    ] = "jsonl",
+) -> None:
+    """Decode audio.
+
+    Ids are the manifest's, else the path within the given folder or the
+    name of the file, without suffix. The output has the order of the input.
+
+    A file that cannot be decoded is named on standard error and left out;
+    the others are decoded, and the exit status is 1.
+    """
+    sources = collect_inputs(inputs, standard_input=sys.stdin)
+    # Before the model is loaded, so that an output that cannot be written is found at once.
+    with HypothesisWriter(out, format_line=FORMATS[output_format]) as writer:
+        recognizer = load(exp, device=device or ("cuda" if torch.cuda.is_available() else "cpu"))
+        try:
+            failures = _decode_all(recognizer, sources, writer, batch_seconds=batch_seconds)
+        except torch.OutOfMemoryError as error:
+            raise MemoryError(
+                f"expected a batch of {batch_seconds:g} s to fit the device, found: {error}; lower "
+                "--batch-seconds"
+            ) from None
+    if failures:
+        print(
+            f"error: expected to decode {len(sources)} inputs, found {failures} that cannot be "
+            f"decoded, named above; the others are in {out}",
+            file=sys.stderr,
+        )
+        raise typer.Exit(1)
+
+
+def collect_inputs(
+    arguments: Iterable[str], *, standard_input: Iterable[str]
+) -> dict[str, AudioInput]:
+    """Find what is to be decoded.
+
+    Args:
+        arguments: Files, folders, manifests, or `-`.
+        standard_input: Lines that stand for `-`, each a file, folder or manifest.
+
+    Returns:
+        Inputs by id, in order; a folder's in the order of their paths. A path that does not exist
+        is an input too, which fails when it is read.
+
+    Raises:
+        ValueError: Nothing to decode, two inputs of the same id, or a broken manifest.
+    """
+    sources: dict[str, AudioInput] = {}
+    for argument in arguments:
+        if argument == _STANDARD_INPUT:
+            paths = [line.rstrip("\r\n") for line in standard_input]
+        else:
+            paths = [argument]
+        for path in paths:
+            if path.strip():
+                _add(sources, _expand(Path(path)))
+    if not sources:
+        raise ValueError(
+            "expected audio to decode, found no file name; give files, folders or a manifest"
+        )
+    return sources
+
+
+def _add(sources: dict[str, AudioInput], found: Iterable[tuple[str, AudioInput]]) -> None:
+    for name, source in found:
+        if name in sources:
+            raise ValueError(
+                f"expected a different id for each input, found {name!r} for "
+                f"{_path(sources[name])} and {_path(source)}; give the folder above both, or a "
+                "manifest with ids"
+            )
+        sources[name] = source
+
+
+def _expand(path: Path) -> Iterator[tuple[str, AudioInput]]:
+    if path.suffix == _MANIFEST_SUFFIX:
+        for utterance in read_manifest(path):
+            yield utterance.id, utterance
+    elif path.is_dir():
+        files = sorted(
+            file
+            for file in path.rglob("*")
+            if file.suffix.lower() in AUDIO_SUFFIXES and file.is_file()
+        )
+        if not files:
+            raise ValueError(
+                f"expected audio files ({', '.join(sorted(AUDIO_SUFFIXES))}) below {path}, found "
+                "none; check the folder"
+            )
+        for file in files:
+            yield file.relative_to(path).with_suffix("").as_posix(), file
+    else:
+        yield path.stem, path
+
+
+def _path(source: AudioInput) -> Path:
+    if isinstance(source, Utterance):
+        return source.audio_filepath
+    assert isinstance(source, Path)
+    return source
+
+
+def _decode_all(
+    recognizer: Recognizer,
+    sources: dict[str, AudioInput],
+    writer: HypothesisWriter,
+    *,
+    batch_seconds: float,
+) -> int:
+    """Decode, write and report; how many inputs failed."""
+    ids = list(sources)
+    decoded = failures = 0
+    audio_seconds = 0.0
+    started = time.monotonic()
+    with _progress() as progress:
+        task = progress.add_task("", total=len(ids), audio=0.0)
+        try:
+            for outcome in recognizer.outcomes(list(sources.values()), batch_seconds=batch_seconds):
+                name = ids[outcome.index]
+                if outcome.hypothesis is None:
+                    failures += 1
+                    print(f"error: {name}: {outcome.error}", file=sys.stderr)
+                else:
+                    path = _path(sources[name])
+                    record = HypothesisRecord(
+                        id=name, audio_filepath=path, hypothesis=outcome.hypothesis
+                    )
+                    writer.append(record)
+                    decoded += 1
+                    audio_seconds += outcome.hypothesis.duration_seconds
+                progress.update(task, advance=1, audio=audio_seconds)
+            writer.finish(ids)
+        except BaseException:
+            if decoded:
+                print(
+                    f"stopped: {decoded} of {len(ids)} inputs are decoded, in {writer.part_path}",
+                    file=sys.stderr,
+                )
+            raise
+    seconds = time.monotonic() - started
+    factor = f"{seconds / audio_seconds:.4f}" if audio_seconds else "undefined"
+    print(
+        f"decoded {decoded} of {len(ids)} inputs: {audio_seconds:.1f} s of audio in "
+        f"{seconds:.1f} s, real-time factor {factor}",
+        file=sys.stderr,
+    )
+    return failures
+
+
+def _progress() -> Progress:
+    console = Console(stderr=True)
+    return Progress(
+        TextColumn("decoding"),
+        BarColumn(),
+        TextColumn("{task.completed}/{task.total}, {task.fields[audio]:.0f} s of audio"),
+        TimeRemainingColumn(),
+        console=console,
+        disable=not console.is_terminal,
+    )

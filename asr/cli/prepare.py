@@ -1,0 +1,175 @@
+"""`asr prepare`: from a corpus to manifests."""
+
+import os
+import sys
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Annotated
+
+import typer
+from rich.console import Console
+from rich.progress import (
+    BarColumn,
+    DownloadColumn,
+    MofNCompleteColumn,
+    Progress,
+    ProgressColumn,
+    TaskID,
+    TextColumn,
+    TimeRemainingColumn,
+    TransferSpeedColumn,
+)
+
+from asr.data.corpora import folder as folder_corpus
+from asr.data.corpora import librispeech as librispeech_corpus
+from asr.data.corpora import table as table_corpus
+from asr.data.validation import ManifestReport
+
+app = typer.Typer(no_args_is_help=True, help="Make manifests from a corpus.")
+
+_CPUS = os.cpu_count() or 1
+
+Out = Annotated[Path, typer.Option("--out", help="Folder of the manifests.")]
+SkipBroken = Annotated[
+    bool, typer.Option("--skip-broken", help="Leave broken items out and list them.")
+]
+Jobs = Annotated[int, typer.Option("--jobs", min=1, help="Threads that decode.")]
+Name = Annotated[str | None, typer.Option("--name", help="Name of the manifest.")]
+
+
+@app.command()
+def librispeech(  # noqa: PLR0917 - typer passes them by name
+    root: Annotated[Path, typer.Option("--root", help="LibriSpeech or its parent.")],
+    out: Out,
+    splits: Annotated[
+        str | None, typer.Option("--splits", help="Names with commas; without it all found.")
+    ] = None,
+    download: Annotated[
+        bool, typer.Option("--download", help="Download the splits that are missing.")
+    ] = False,
+    mirror: Annotated[
+        str | None, typer.Option("--mirror", help="Base address of the archives.")
+    ] = None,
+    skip_broken: SkipBroken = False,
+    jobs: Jobs = _CPUS,
+) -> None:
+    """LibriSpeech, Mini LibriSpeech and whatever has their layout."""
+    names = None if splits is None else [name for name in splits.split(",") if name]
+    if names == []:
+        raise typer.BadParameter("expected names of splits, found none", param_hint="--splits")
+    if mirror is not None and not download:
+        raise typer.BadParameter("needs --download", param_hint="--mirror")
+    if download:
+        if names is None:
+            raise typer.BadParameter(
+                "needs --splits, the names of what to download", param_hint="--download"
+            )
+        with _progress(DownloadColumn(), TransferSpeedColumn()) as update:
+            librispeech_corpus.download(root, splits=names, mirror=mirror, progress=update)
+    with _progress(MofNCompleteColumn()) as update:
+        report = librispeech_corpus.prepare(
+            root, out, splits=names, skip_broken=skip_broken, jobs=jobs, progress=update
+        )
+    finish(report.manifests, skip_broken=skip_broken)
+
+
+@app.command()
+def folder(
+    directory: Annotated[Path, typer.Argument(metavar="DIR", help="Audio beside .txt files.")],
+    out: Out,
+    name: Name = None,
+    skip_broken: SkipBroken = False,
+    jobs: Jobs = _CPUS,
+) -> None:
+    """A folder of audio files, each beside a .txt file of the same name."""
+    with _progress(MofNCompleteColumn()) as update:
+        report = folder_corpus.prepare(
+            directory,
+            out,
+            name=name or directory.absolute().name,
+            skip_broken=skip_broken,
+            jobs=jobs,
+            progress=update,
+        )
+    finish([report], skip_broken=skip_broken)
+
+
+@app.command()
+def table(  # noqa: PLR0917 - typer passes them by name
+    file: Annotated[Path, typer.Argument(metavar="FILE", help="CSV, TSV or JSON lines.")],
+    out: Out,
+    audio_column: Annotated[
+        str, typer.Option("--audio-column", help="Column of the paths, relative to the table.")
+    ] = "path",
+    text_column: Annotated[
+        str, typer.Option("--text-column", help="Column of the transcripts.")
+    ] = "text",
+    name: Name = None,
+    skip_broken: SkipBroken = False,
+    jobs: Jobs = _CPUS,
+) -> None:
+    """A table of paths and transcripts; the columns id and speaker are optional."""
+    with _progress(MofNCompleteColumn()) as update:
+        report = table_corpus.prepare(
+            file,
+            out,
+            name=name or file.stem,
+            audio_column=audio_column,
+            text_column=text_column,
+            skip_broken=skip_broken,
+            jobs=jobs,
+            progress=update,
+        )
+    finish([report], skip_broken=skip_broken)
+
+
+def finish(reports: Sequence[ManifestReport], *, skip_broken: bool) -> None:
+    """Print the summary of each manifest and every broken item; exit 1 where one was not written.
+
+    Args:
+        reports: What became of each manifest.
+        skip_broken: Whether broken items were to be left out.
+
+    Raises:
+        typer.Exit: With status 1, when a manifest was not written.
+    """
+    for report in reports:
+        for item in report.broken:
+            print(f"{report.name}: {item.reason}", file=sys.stderr)
+        if report.manifest is None:
+            remedy = "none is good" if skip_broken else "mend them or add --skip-broken"
+            print(
+                f"{report.name}: expected sound items only, found {len(report.broken)} broken of "
+                f"{len(report.broken) + report.utterances}, no manifest written; {remedy}",
+                file=sys.stderr,
+            )
+            continue
+        print(
+            f"{report.manifest}: {report.utterances} utterances, "
+            f"{report.duration_seconds / 3600:.2f} h, {report.speakers} speakers, "
+            f"{report.empty_transcripts} empty transcripts, {len(report.broken)} broken"
+        )
+    if any(report.manifest is None for report in reports):
+        raise typer.Exit(1)
+
+
+@contextmanager
+def _progress(*columns: ProgressColumn) -> Iterator[Callable[[str, int, int | None], None]]:
+    """A progress bar on standard error, one line for each name."""
+    bar = Progress(
+        TextColumn("{task.description}"),
+        BarColumn(),
+        *columns,
+        TimeRemainingColumn(),
+        console=Console(stderr=True),
+    )
+    tasks: dict[str, TaskID] = {}
+
+    def update(name: str, done: int, total: int | None) -> None:
+        if name not in tasks:
+            tasks[name] = bar.add_task(name, total=total)
+        bar.update(tasks[name], completed=done, total=total)
+
+    with bar:
+        yield update

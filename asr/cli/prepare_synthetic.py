@@ -1,0 +1,26 @@
+"""`asr prepare synthetic`: the embedded corpus, made on the spot."""
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from asr.data.corpora.synthetic import generate
+
+
+def synthetic(
+    root: Annotated[Path, typer.Option(help="Folder that will contain LibriSpeech.")],
+    seed: Annotated[int, typer.Option(help="Seed of sentences, voices' manner and noise.")] = 0,
+    jobs: Annotated[
+        int | None, typer.Option(min=1, help="Processes at a time; one a core where not given.")
+    ] = None,
+) -> None:
+    """Make a small corpus of SYNTHETIC speech (espeak-ng) in LibriSpeech's layout."""
+    summary = generate(root, seed=seed, jobs=jobs)
+    print(f"{'made' if summary.made else 'found finished'}: {root / 'LibriSpeech'}")
+    for name, split in summary.splits.items():
+        print(
+            f"{name}: {split.utterances} utterances, {split.seconds / 60:.1f} minutes, "
+            f"{len(split.voices)} voices"
+        )
+    print("This speech is synthetic (espeak-ng); results on it say nothing about real speech.")

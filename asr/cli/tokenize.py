@@ -1,0 +1,38 @@
+"""`asr tokenize`: transcripts to a tokenizer."""
+
+import logging
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from asr.data.manifest import read_manifest
+from asr.tokens.tokenizer import MODEL_FILE, TokenizerKind, train_tokenizer
+
+logger = logging.getLogger(__name__)
+
+
+def tokenize(
+    manifest: Annotated[
+        list[Path], typer.Option(help="Manifest with transcripts; may be given several times.")
+    ],
+    out: Annotated[Path, typer.Option(help="Folder for tokenizer.model.")],
+    vocab_size: Annotated[
+        int | None,
+        typer.Option(
+            min=1, help="Number of pieces, the unknown piece included; not needed for char."
+        ),
+    ] = None,
+    kind: Annotated[TokenizerKind, typer.Option("--type", help="What the pieces are.")] = "unigram",
+) -> None:
+    """Train a SentencePiece tokenizer on the transcripts of manifests."""
+    utterances = [utterance for path in manifest for utterance in read_manifest(path)]
+    texts = [utterance.text for utterance in utterances if utterance.text is not None]
+    if len(texts) < len(utterances):
+        logger.warning(
+            "%d of %d utterances have no transcript", len(utterances) - len(texts), len(utterances)
+        )
+    tokenizer = train_tokenizer(texts, vocab_size=vocab_size, kind=kind)
+    out.mkdir(parents=True, exist_ok=True)
+    tokenizer.save(out)
+    print(f"{tokenizer.vocab_size} pieces in {out / MODEL_FILE}")

@@ -1,0 +1,105 @@
+"""The sections of every part composed into one experiment config: load, override, save."""
+
+import tomllib
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Annotated, Any
+
+import tomli_w
+from pydantic import BeforeValidator, SerializeAsAny, TypeAdapter
+from pydantic.dataclasses import dataclass
+
+from asr.data.loader import DataConfig
+from asr.features.augmentation import AugmentationConfig
+from asr.features.extractor import FeaturesConfig
+from asr.model.encoders import EncoderConfig, parse_encoder
+from asr.schema import STRICT, parse
+from asr.training.config import TrainingConfig
+
+_PATHS = ("train", "validation", "tokenizer")
+
+
+@dataclass(frozen=True, kw_only=True, config=STRICT)
+class ExperimentConfig:
+    """Everything that an experiment is made from."""
+
+    data: DataConfig
+    """Manifests, tokenizer and batches."""
+    features: FeaturesConfig
+    """Waveform to features."""
+    augmentation: AugmentationConfig
+    """Changes to training audio."""
+    model: Annotated[SerializeAsAny[EncoderConfig], BeforeValidator(parse_encoder)]
+    """Features to log-probabilities."""
+    training: TrainingConfig
+    """Loss to weights."""
+
+
+def load_config(path: Path | str, overrides: Sequence[str] = ()) -> ExperimentConfig:
+    """Read a TOML config.
+
+    Args:
+        path: The file. Relative paths in its `[data]` are relative to its folder.
+        overrides: `section.key=value`, applied in order; the value is TOML, or else a plain string.
+            Paths are relative to the working folder. A new `kind` drops the former kind's settings.
+
+    Returns:
+        The checked config.
+
+    Raises:
+        FileNotFoundError: There is no such file.
+        ValueError: The file is no TOML, or a key is unknown, missing or wrong; one line.
+    """
+    path = Path(path)
+    if not path.is_file():
+        raise FileNotFoundError(f"expected a config at {path}, found no file; give a .toml file")
+    try:
+        tables = tomllib.loads(path.read_text(encoding="utf-8"))
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+        raise ValueError(f"{path}: expected TOML, found: {error}") from None
+    _resolve_paths(tables, path.parent.absolute())
+    for override in overrides:
+        _apply_override(tables, override)
+    _resolve_paths(tables, Path.cwd())
+    try:
+        return parse(ExperimentConfig, tables, where="")
+    except ValueError as error:
+        raise ValueError(f"{path}: {error}") from None
+
+
+def save_config(config: ExperimentConfig, path: Path) -> None:
+    """Write the resolved config as TOML; `load_config` gives it back."""
+    tables = TypeAdapter(ExperimentConfig).dump_python(config, mode="json", exclude_none=True)
+    part = path.with_name(path.name + ".part")
+    part.write_text(tomli_w.dumps(tables), encoding="utf-8")
+    part.replace(path)
+
+
+def _resolve_paths(tables: Mapping[str, Any], folder: Path) -> None:
+    data = tables.get("data")
+    if isinstance(data, dict):
+        for key in _PATHS:
+            if isinstance(data.get(key), str):
+                data[key] = str((folder / data[key]).resolve())
+
+
+def _apply_override(tables: dict[str, Any], override: str) -> None:
+    name, equals, text = override.partition("=")
+    keys = name.strip().split(".")
+    if not equals or len(keys) < 2 or not all(keys):
+        raise ValueError(f"expected an override of the form section.key=value, found {override!r}")
+    table = tables
+    for key in keys[:-1]:
+        table = table.setdefault(key, {})
+        if not isinstance(table, dict):
+            raise ValueError(f"{name}: expected {key!r} to be a section, found a value")
+    if keys[-1] == "kind":
+        table.clear()
+    table[keys[-1]] = _value(text.strip())
+
+
+def _value(text: str) -> object:
+    try:
+        return tomllib.loads(f"value = {text}")["value"]
+    except tomllib.TOMLDecodeError:
+        return text

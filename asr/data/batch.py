@@ -1,0 +1,35 @@
+"""What a loader hands to the model."""
+
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+
+@dataclass(frozen=True, kw_only=True)
+class Batch:
+    """Padded utterances.
+
+    Args:
+        ids: Utterance ids, one an item.
+        waveforms: (batch, sample) float32 at the model's rate, zero where padded.
+        waveform_lengths: (batch,) int64, samples.
+        labels: (batch, token) int64, 1 .. number of pieces (0 is CTC's blank and the padding).
+        label_lengths: (batch,) int64, tokens.
+    """
+
+    ids: tuple[str, ...]
+    waveforms: Tensor
+    waveform_lengths: Tensor
+    labels: Tensor
+    label_lengths: Tensor
+
+    def to(self, device: torch.device) -> "Batch":
+        """The same batch with its tensors on `device`."""
+        return Batch(
+            ids=self.ids,
+            waveforms=self.waveforms.to(device, non_blocking=True),
+            waveform_lengths=self.waveform_lengths.to(device, non_blocking=True),
+            labels=self.labels.to(device, non_blocking=True),
+            label_lengths=self.label_lengths.to(device, non_blocking=True),
+        )

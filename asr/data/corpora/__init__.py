@@ -1,0 +1,1 @@
+"""Corpora: one module each, which downloads or generates it and writes its manifests."""

@@ -1,0 +1,172 @@
+"""A table of paths and transcripts: CSV, TSV or JSON lines."""
+
+import csv
+import json
+import os
+from collections.abc import Iterator
+from pathlib import Path
+from typing import TextIO
+
+from asr.data.validation import (
+    BrokenItem,
+    Candidate,
+    Candidates,
+    ManifestReport,
+    ValidationProgress,
+    write_validated_manifest,
+)
+
+TABLE_SUFFIXES = frozenset({".csv", ".tsv", ".jsonl"})
+
+
+class TableError(ValueError):
+    """A table that cannot be used; the message is one line and names the file."""
+
+
+def prepare(
+    table: Path,
+    out: Path,
+    *,
+    name: str,
+    audio_column: str,
+    text_column: str,
+    skip_broken: bool,
+    jobs: int,
+    progress: ValidationProgress | None = None,
+) -> ManifestReport:
+    """Write the manifest of a table.
+
+    Args:
+        table: CSV or TSV with a header line, or JSON lines. The columns `id` and `speaker` are
+            optional; without an id, it is the path within the table's folder without suffix.
+        out: Folder of the manifest.
+        name: Name of the manifest.
+        audio_column: Column of the audio paths, relative to the table or absolute.
+        text_column: Column of the transcripts.
+        skip_broken: Leave broken items out instead of writing no manifest.
+        jobs: Number of threads that decode, >= 1.
+        progress: Told how many items are decoded.
+
+    Returns:
+        What was written and what is broken.
+
+    Raises:
+        FileNotFoundError: The table does not exist.
+        TableError: It is of another kind, lacks a column or rows, or is the manifest itself.
+    """
+    if not table.is_file():
+        raise FileNotFoundError(f"expected a table at {table}, found no file; check the path")
+    if (out / f"{name}.jsonl").absolute() == table.absolute():
+        raise TableError(
+            f"{table}: expected a manifest of another name than the table, found the same; choose "
+            "another name or output folder"
+        )
+    candidates = find_candidates(table, audio_column=audio_column, text_column=text_column)
+    return write_validated_manifest(
+        candidates, out, name=name, skip_broken=skip_broken, jobs=jobs, progress=progress
+    )
+
+
+def find_candidates(table: Path, *, audio_column: str, text_column: str) -> Candidates:
+    """Read the rows of a table.
+
+    Args:
+        table: CSV, TSV or JSON lines.
+        audio_column: Column of the audio paths.
+        text_column: Column of the transcripts.
+
+    Returns:
+        The rows in order; a row without path or text is broken.
+
+    Raises:
+        TableError: The table is of another kind, is no UTF-8, or lacks a column or rows.
+    """
+    good, broken = [], []
+    try:
+        for line, row in _rows(table, required=(audio_column, text_column)):
+            where = f"{table}:{line}"
+            try:
+                good.append(_candidate(row, table, where, audio_column, text_column))
+            except TableError as error:
+                broken.append(BrokenItem(id=where, reason=str(error)))
+    except UnicodeDecodeError as error:
+        raise TableError(
+            f"{table}: expected UTF-8 text, found {error.reason}; convert it"
+        ) from None
+    if not good and not broken:
+        raise TableError(f"{table}: expected at least one row, found none; add rows")
+    return Candidates(good=good, broken=broken)
+
+
+def _rows(table: Path, *, required: tuple[str, ...]) -> Iterator[tuple[int, dict[str, object]]]:
+    """Line numbers and rows."""
+    suffix = table.suffix.lower()
+    if suffix not in TABLE_SUFFIXES:
+        raise TableError(
+            f"{table}: expected a name that ends in {', '.join(sorted(TABLE_SUFFIXES))}, found "
+            f"{table.suffix!r}; rename or convert it"
+        )
+    with table.open(encoding="utf-8-sig", newline="") as stream:
+        if suffix == ".jsonl":
+            yield from _json_rows(table, stream)
+            return
+        if suffix == ".tsv":
+            # Quotes in TSV are text: Common Voice and others do not escape them.
+            reader = csv.DictReader(stream, delimiter="\t", quoting=csv.QUOTE_NONE)
+        else:
+            reader = csv.DictReader(stream)
+        missing = [name for name in required if name not in (reader.fieldnames or ())]
+        if missing:
+            raise TableError(
+                f"{table}: expected the columns {', '.join(missing)}, found "
+                f"{', '.join(reader.fieldnames or ()) or 'no header'}; name the columns to use"
+            )
+        try:
+            for row in reader:
+                yield reader.line_num, dict(row)
+        except csv.Error as error:
+            raise TableError(f"{table}:{reader.line_num}: expected a row, found {error}") from None
+
+
+def _json_rows(table: Path, stream: TextIO) -> Iterator[tuple[int, dict[str, object]]]:
+    for number, line in enumerate(stream, start=1):
+        if not line.strip():
+            continue
+        try:
+            row = json.loads(line)
+        except json.JSONDecodeError as error:
+            raise TableError(
+                f"{table}:{number}: expected one JSON object a line, found: {error}; correct it"
+            ) from None
+        if not isinstance(row, dict):
+            raise TableError(
+                f"{table}:{number}: expected a JSON object, found {type(row).__name__}; correct it"
+            )
+        yield number, row
+
+
+def _candidate(
+    row: dict[str, object], table: Path, where: str, audio_column: str, text_column: str
+) -> Candidate:
+    audio, text = row.get(audio_column), row.get(text_column)
+    for column, value in ((audio_column, audio), (text_column, text)):
+        if not isinstance(value, str):
+            raise TableError(
+                f"{where}: expected text in {column!r}, found {value!r}; correct the row"
+            )
+    if not audio:
+        raise TableError(
+            f"{where}: expected a path in {audio_column!r}, found none; correct the row"
+        )
+    folder = table.parent.absolute()
+    path = Path(os.path.normpath(folder / str(audio)))
+    item_id, speaker = row.get("id"), row.get("speaker")
+    if item_id in (None, ""):
+        stem = path.with_suffix("")
+        item_id = stem.relative_to(folder).as_posix() if stem.is_relative_to(folder) else stem.name
+    return Candidate(
+        id=str(item_id),
+        audio_filepath=path,
+        text=" ".join(str(text).split()),
+        speaker=None if speaker in (None, "") else str(speaker),
+    )

@@ -1,0 +1,102 @@
+"""Loader processes: how they start, stop, meet signals and report broken audio."""
+
+import atexit
+import functools
+import multiprocessing
+import os
+import signal
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from multiprocessing import forkserver
+from multiprocessing.synchronize import Event
+from types import FrameType
+
+import torch
+from torch.utils.data import DataLoader
+
+from asr.data.audio import AudioError
+from asr.data.batch import Batch
+from asr.data.dataset import BrokenExample, Example, SpeechDataset, collate
+
+_SIGNALS = (signal.SIGINT, signal.SIGTERM)
+
+
+def make_torch_loader(
+    dataset: SpeechDataset,
+    keys: Sequence[list[tuple[int, int]]],
+    *,
+    workers: int,
+    persistent: bool,
+) -> DataLoader[Example | BrokenExample]:
+    """Make a loader whose processes are independent of this process's threads.
+
+    Args:
+        dataset: Utterances by (epoch, index).
+        keys: Keys of each batch; read anew at each `iter()`, so a list may change in between.
+        workers: Loader processes, of one thread each; 0 loads in this process.
+        persistent: Whether the processes live on after an iteration.
+
+    Returns:
+        A loader to iterate over with `loaded_batches`.
+    """
+    # A generator of its own: the loader draws a number at each iter(), and a resumed run has
+    # another number of these than an uninterrupted one.
+    generator = torch.Generator()
+    if workers == 0:
+        return DataLoader(dataset, batch_sampler=keys, collate_fn=collate, generator=generator)
+    # Not fork: it would copy locks that torch's threads hold at that moment.
+    context = multiprocessing.get_context("forkserver")
+    context.set_forkserver_preload([__name__])
+    exiting = context.Event()
+    atexit.register(exiting.set)
+    return DataLoader(
+        dataset,
+        batch_sampler=keys,
+        collate_fn=collate,
+        generator=generator,
+        num_workers=workers,
+        persistent_workers=persistent,
+        multiprocessing_context=context,
+        worker_init_fn=functools.partial(_start_worker, exiting=exiting),
+    )
+
+
+def loaded_batches(loader: DataLoader[Example | BrokenExample]) -> Iterator[Batch]:
+    """Iterate over a loader.
+
+    Raises:
+        AudioError: An audio file cannot be read; raised when its batch is due.
+    """
+    with _signals_held_back():
+        if loader.num_workers:
+            forkserver.ensure_running()
+        batches = iter(loader)
+    for batch in batches:
+        if isinstance(batch, BrokenExample):
+            raise AudioError(batch.message)
+        yield batch
+
+
+@contextmanager
+def _signals_held_back() -> Iterator[None]:
+    """Deliver SIGINT and SIGTERM afterwards; a process started meanwhile holds them back for good.
+
+    A signal to the whole process group (Ctrl-C, timeout, a batch system) thus leaves the loader
+    processes to serve the training process until it has saved.
+    """
+    former = signal.pthread_sigmask(signal.SIG_BLOCK, _SIGNALS)
+    try:
+        yield
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, former)
+
+
+def _start_worker(worker: int, *, exiting: Event) -> None:
+    def stop(number: int, frame: FrameType | None) -> None:
+        # At the exit of the training process multiprocessing ends its children by SIGTERM.
+        if exiting.is_set():
+            os._exit(0)
+
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    signal.signal(signal.SIGTERM, stop)
+    signal.pthread_sigmask(signal.SIG_UNBLOCK, _SIGNALS)

@@ -1,0 +1,192 @@
+"""What can be decoded, and how it is read: whole, in blocks, or ahead of time in batches."""
+
+from collections import deque
+from collections.abc import Iterator, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, TypeAlias
+
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+from torchaudio.functional import resample
+
+from asr.data.audio import audio_blocks, audio_info, read_audio
+from asr.data.manifest import Utterance
+
+Samples: TypeAlias = Tensor | NDArray[Any]
+# A file, a stretch of a file, or samples in -1 .. 1 with their rate in Hz.
+AudioInput: TypeAlias = str | Path | Utterance | tuple[Samples, int]
+
+_BLOCK_SECONDS = 10.0
+_BATCHES_AHEAD = 2
+_READERS = 2
+
+
+@dataclass(frozen=True, kw_only=True)
+class ReadItem:
+    """One input of a batch.
+
+    Args:
+        index: Place among the inputs.
+        samples: (sample,) waveform at the asked rate, or why there is none.
+    """
+
+    index: int
+    samples: Tensor | OSError | ValueError
+
+
+def duration_seconds(item: AudioInput) -> float:
+    """Length of an input: what the manifest or the file's header says.
+
+    Raises:
+        FileNotFoundError: There is no such file.
+        ValueError: The file or the samples cannot be used.
+    """
+    if isinstance(item, Utterance):
+        return item.duration_seconds
+    if isinstance(item, tuple):
+        samples, rate_hz = item
+        return len(_checked_samples(samples, rate_hz)) / rate_hz
+    return audio_info(Path(item)).duration_seconds
+
+
+def read_input(item: AudioInput, *, sample_rate_hz: int) -> Tensor:
+    """Read an input whole.
+
+    Args:
+        item: The input.
+        sample_rate_hz: Rate of the result.
+
+    Returns:
+        (sample,) float32, mono.
+
+    Raises:
+        FileNotFoundError: There is no such file.
+        TypeError: Samples are of no floating-point type.
+        ValueError: The file or the samples cannot be used.
+    """
+    if isinstance(item, Utterance):
+        return read_audio(
+            item.audio_filepath,
+            sample_rate_hz=sample_rate_hz,
+            offset_seconds=item.offset_seconds,
+            duration_seconds=item.duration_seconds,
+        )
+    if isinstance(item, tuple):
+        samples, rate_hz = item
+        waveform: Tensor = resample(_checked_samples(samples, rate_hz), rate_hz, sample_rate_hz)
+        return waveform
+    return read_audio(Path(item), sample_rate_hz=sample_rate_hz)
+
+
+def read_input_blocks(item: AudioInput, *, sample_rate_hz: int) -> Iterator[Tensor]:
+    """Read an input in blocks that together equal `read_input`; a whole file in bounded memory.
+
+    Args:
+        item: The input. A stretch that ends before its file does is held in memory as a whole.
+        sample_rate_hz: Rate of the result.
+
+    Yields:
+        (sample,) float32, consecutive blocks.
+
+    Raises:
+        FileNotFoundError: There is no such file.
+        ValueError: The file or the samples cannot be used.
+    """
+    if isinstance(item, str | Path):
+        path = Path(item)
+    elif isinstance(item, Utterance) and _is_whole_file(item):
+        path = item.audio_filepath
+    else:
+        yield read_input(item, sample_rate_hz=sample_rate_hz)
+        return
+    yield from audio_blocks(path, sample_rate_hz=sample_rate_hz, block_seconds=_BLOCK_SECONDS)
+
+
+def _is_whole_file(utterance: Utterance) -> bool:
+    if utterance.offset_seconds > 0:
+        return False
+    whole_seconds = audio_info(utterance.audio_filepath).duration_seconds
+    return abs(whole_seconds - utterance.duration_seconds) < 0.01
+
+
+def _checked_samples(samples: Samples, rate_hz: int) -> Tensor:
+    """Mono float32 samples at their own rate."""
+    if rate_hz <= 0:
+        raise ValueError(f"expected a sample rate in Hz above 0, found {rate_hz}; correct it")
+    waveform = torch.as_tensor(samples)
+    if not waveform.is_floating_point():
+        raise TypeError(
+            f"expected floating-point samples in -1 .. 1, found {waveform.dtype}; divide integers "
+            "by their full scale"
+        )
+    if waveform.dim() == 2:
+        waveform = waveform.mean(dim=1)
+    if waveform.dim() != 1 or len(waveform) == 0:
+        raise ValueError(
+            f"expected samples of shape (sample,) or (sample, channel), found "
+            f"{tuple(samples.shape)}; give one recording with at least one sample"
+        )
+    if not torch.isfinite(waveform).all():
+        raise ValueError("expected finite samples, found NaN or infinity; repair the recording")
+    return waveform.detach().cpu().float()
+
+
+def plan_batches(durations: Sequence[tuple[int, float]], batch_seconds: float) -> list[list[int]]:
+    """Group inputs of similar length, the longest first.
+
+    Args:
+        durations: Pairs of index and seconds.
+        batch_seconds: Most seconds a batch, padding included; one longer input is a batch alone.
+
+    Returns:
+        Indices, one list a batch.
+    """
+    batches: list[list[int]] = []
+    longest = 0.0
+    for index, seconds in sorted(durations, key=lambda pair: (-pair[1], pair[0])):
+        if not batches or (len(batches[-1]) + 1) * longest > batch_seconds:
+            batches.append([])
+            longest = seconds
+        batches[-1].append(index)
+    return batches
+
+
+def read_batches(
+    inputs: Sequence[AudioInput], batches: Sequence[Sequence[int]], *, sample_rate_hz: int
+) -> Iterator[list[ReadItem]]:
+    """Read batches in threads, ahead of their use.
+
+    Args:
+        inputs: All inputs.
+        batches: Indices of the inputs, one sequence a batch.
+        sample_rate_hz: Rate of the waveforms.
+
+    Yields:
+        The batches in order; what cannot be read carries its error.
+    """
+    pending: deque[list[Future[ReadItem]]] = deque()
+    with ThreadPoolExecutor(_READERS, thread_name_prefix="read-audio") as readers:
+        try:
+            for batch in batches:
+                pending.append(
+                    [
+                        readers.submit(_read_item, inputs[index], index, sample_rate_hz)
+                        for index in batch
+                    ]
+                )
+                if len(pending) > _BATCHES_AHEAD:
+                    yield [future.result() for future in pending.popleft()]
+            while pending:
+                yield [future.result() for future in pending.popleft()]
+        finally:
+            readers.shutdown(cancel_futures=True)
+
+
+def _read_item(item: AudioInput, index: int, sample_rate_hz: int) -> ReadItem:
+    try:
+        return ReadItem(index=index, samples=read_input(item, sample_rate_hz=sample_rate_hz))
+    except (OSError, ValueError) as error:
+        return ReadItem(index=index, samples=error)

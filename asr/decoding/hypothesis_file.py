@@ -1,0 +1,278 @@
+"""Hypothesis files: JSON lines, one transcript a line; nothing already made is lost."""
+
+import json
+import math
+import os
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass
+from pathlib import Path
+from types import TracebackType
+from typing import Any, Self
+
+from asr.decoding.hypothesis import Hypothesis, Word
+
+
+class HypothesisFileError(ValueError):
+    """A hypothesis file that cannot be used; the message names the file and the line."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class HypothesisRecord:
+    """One line of a hypothesis file.
+
+    Args:
+        id: Unique within the file.
+        hypothesis: The transcript.
+        audio_filepath: The audio it was made from; None where there is no file.
+    """
+
+    id: str
+    hypothesis: Hypothesis
+    audio_filepath: Path | None = None
+
+
+def read_hypotheses(path: Path) -> dict[str, Hypothesis]:
+    """Read a hypothesis file.
+
+    Args:
+        path: JSON lines; `id` and `text` are required, so that the output of other recognisers can
+            be scored. Without `score` and `duration` these are 0, without `words` there are none.
+
+    Returns:
+        The hypotheses by id, in file order.
+
+    Raises:
+        FileNotFoundError: The file does not exist.
+        HypothesisFileError: A line is no JSON object, lacks a field or has one of the wrong type,
+            or an id occurs twice.
+    """
+    if not path.is_file():
+        raise FileNotFoundError(
+            f"expected a hypothesis file at {path}, found no file; run `asr decode` first"
+        )
+    hypotheses: dict[str, Hypothesis] = {}
+    first_line: dict[str, int] = {}
+    with path.open("rb") as lines:
+        for number, line in enumerate(lines, start=1):
+            if not line.strip():
+                continue
+            where = f"{path}:{number}"
+            name, hypothesis = _parse_line(line, where)
+            if name in hypotheses:
+                raise HypothesisFileError(
+                    f"{where}: expected unique ids, found {name!r} again (first on line "
+                    f"{first_line[name]}); give each hypothesis its own id"
+                )
+            hypotheses[name] = hypothesis
+            first_line[name] = number
+    return hypotheses
+
+
+def _parse_line(line: bytes, where: str) -> tuple[str, Hypothesis]:
+    try:
+        record = json.loads(line)
+    except ValueError as error:
+        raise HypothesisFileError(
+            f"{where}: expected one JSON object a line in UTF-8, found: {error}; "
+            "correct or remove the line"
+        ) from None
+    if not isinstance(record, dict):
+        raise HypothesisFileError(
+            f"{where}: expected a JSON object, found {type(record).__name__}; "
+            "correct or remove the line"
+        )
+    name = str(_field(record, "id", (str, int), where))
+    words = _field(record, "words", (list,), where, default=[])
+    hypothesis = Hypothesis(
+        text=_field(record, "text", (str,), where),
+        score=_number(record, "score", where, default=0.0),
+        duration_seconds=_number(record, "duration", where, default=0.0),
+        words=tuple(_parse_word(word, where) for word in words),
+    )
+    return name, hypothesis
+
+
+def _parse_word(record: object, where: str) -> Word:
+    if not isinstance(record, dict):
+        raise HypothesisFileError(
+            f"{where}: expected each of 'words' to be a JSON object, found {record!r}; "
+            "correct or remove the line"
+        )
+    return Word(
+        word=_field(record, "word", (str,), where),
+        start_seconds=_number(record, "start", where),
+        end_seconds=_number(record, "end", where),
+        confidence=_number(record, "confidence", where),
+    )
+
+
+def _field(
+    record: dict[str, Any],
+    name: str,
+    types: tuple[type, ...],
+    where: str,
+    default: object = None,
+) -> Any:  # noqa: ANN401 - the type is one of `types`, checked here
+    value = record.get(name, default)
+    if not isinstance(value, types) or isinstance(value, bool):
+        names = " or ".join(kind.__name__ for kind in types)
+        found = repr(value) if name in record else f"only {sorted(record)}"
+        raise HypothesisFileError(
+            f"{where}: expected the field {name!r} of type {names}, found {found}; "
+            "correct or remove the line"
+        )
+    return value
+
+
+def _number(record: dict[str, Any], name: str, where: str, default: float | None = None) -> float:
+    value = float(_field(record, name, (int, float), where, default=default))
+    if not math.isfinite(value):
+        raise HypothesisFileError(
+            f"{where}: expected a finite {name!r}, found {value}; correct or remove the line"
+        )
+    return value
+
+
+def write_hypotheses(path: Path, records: Iterable[HypothesisRecord]) -> None:
+    """Write a hypothesis file atomically; audio below the file's folder is written relative to it.
+
+    Raises:
+        ValueError: An id occurs twice, or a number is not finite.
+    """
+    with HypothesisWriter(path) as writer:
+        for record in records:
+            writer.append(record)
+        writer.finish()
+
+
+def json_line(record: HypothesisRecord, folder: Path) -> str:
+    """A line of a hypothesis file in `folder`."""
+    return json.dumps(_to_record(record, folder), ensure_ascii=False, allow_nan=False)
+
+
+def text_line(record: HypothesisRecord, folder: Path) -> str:
+    """Id, tab, text."""
+    return f"{record.id}\t{record.hypothesis.text}"
+
+
+FORMATS: dict[str, Callable[[HypothesisRecord, Path], str]] = {
+    "jsonl": json_line,
+    "txt": text_line,
+}
+
+
+class HypothesisWriter:
+    """Writes each hypothesis as it is made into `<path>.part`, which `finish` turns into `path`.
+
+    Leaving the context without `finish`, or the death of the process, keeps the partial file, which
+    has complete lines only.
+
+    Args:
+        path: The file; its folder is made where missing.
+        format_line: Gives the line of a record, without its end, for a file in the given folder.
+
+    Raises:
+        OSError: The file cannot be written; so do `append` and `finish`.
+    """
+
+    def __init__(
+        self, path: Path, *, format_line: Callable[[HypothesisRecord, Path], str] = json_line
+    ) -> None:
+        self.path = path
+        self.part_path = path.with_name(path.name + ".part")
+        self._format_line = format_line
+        self._lines: dict[str, str] = {}
+        with self._clear_errors():
+            if path.is_dir():
+                raise IsADirectoryError(0, "a folder of that name")
+            path.parent.mkdir(parents=True, exist_ok=True)
+            self._stream = self.part_path.open("w", encoding="utf-8")
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        # Closing tries again to write what a full disk refused, and reports it once more.
+        with suppress(OSError):
+            self._stream.close()
+        if not self._lines:
+            self.part_path.unlink(missing_ok=True)
+
+    def append(self, record: HypothesisRecord) -> None:
+        """Write one hypothesis and hand it to the operating system.
+
+        Raises:
+            ValueError: The id was written before, or a number is not finite.
+        """
+        if record.id in self._lines:
+            raise ValueError(
+                f"expected unique ids in {self.path}, found {record.id!r} again; "
+                "give each hypothesis its own id"
+            )
+        line = self._format_line(record, self.path.parent)
+        with self._clear_errors():
+            self._stream.write(line + "\n")
+            self._stream.flush()
+        self._lines[record.id] = line
+
+    def finish(self, order: Sequence[str] | None = None) -> None:
+        """Put the file in place, atomically.
+
+        Args:
+            order: Ids in the order of the lines; those that were never appended are left out. By
+                default the order of `append`.
+        """
+        ids = self._lines if order is None else [name for name in order if name in self._lines]
+        # A second file, so that a disk that fills up here leaves the partial one whole.
+        sorted_path = self.path.with_name(self.path.name + ".sorted")
+        with self._clear_errors():
+            self._stream.close()
+            try:
+                with sorted_path.open("w", encoding="utf-8") as stream:
+                    stream.writelines(self._lines[name] + "\n" for name in ids)
+                    stream.flush()
+                    os.fsync(stream.fileno())
+                sorted_path.replace(self.path)
+            except BaseException:
+                sorted_path.unlink(missing_ok=True)
+                raise
+            self.part_path.unlink()
+
+    @contextmanager
+    def _clear_errors(self) -> Iterator[None]:
+        try:
+            yield
+        except OSError as error:
+            raise OSError(
+                f"expected to write {self.path}, found: {error.strerror}; free space or choose "
+                "another place"
+            ) from error
+
+
+def _to_record(record: HypothesisRecord, folder: Path) -> dict[str, object]:
+    hypothesis = record.hypothesis
+    fields: dict[str, object] = {"id": record.id}
+    if record.audio_filepath is not None:
+        audio = Path(os.path.normpath(record.audio_filepath.absolute()))
+        folder = Path(os.path.normpath(folder.absolute()))
+        below = audio.is_relative_to(folder)
+        fields["audio_filepath"] = str(audio.relative_to(folder) if below else audio)
+    fields["text"] = hypothesis.text
+    fields["score"] = hypothesis.score
+    fields["duration"] = hypothesis.duration_seconds
+    fields["words"] = [
+        {
+            "word": word.word,
+            "start": round(word.start_seconds, 3),
+            "end": round(word.end_seconds, 3),
+            "confidence": round(word.confidence, 4),
+        }
+        for word in hypothesis.words
+    ]
+    return fields

@@ -1,0 +1,186 @@
+"""Waveform to normalised log-mel features, in batches on the model's device."""
+
+from dataclasses import dataclass as plain_dataclass
+from typing import Literal
+
+import torch
+import torchaudio
+from pydantic import Field
+from pydantic.dataclasses import dataclass
+from torch import Tensor, nn
+
+from asr.features.normalisation import Normalisation
+from asr.lengths import stft_length, valid_mask
+from asr.schema import STRICT
+
+_SIXTEEN_BIT = 32768.0  # Kaldi's filter banks take samples in 16-bit units
+_PREEMPHASIS = 0.97
+_LOWEST_HZ = 20.0
+
+
+@dataclass(frozen=True, kw_only=True, config=STRICT)
+class FeaturesConfig:
+    """Log-mel filter banks as Kaldi computes them, without dither."""
+
+    sample_rate_hz: int = Field(default=16000, gt=0)
+    """Rate that audio is resampled to, in Hz."""
+    mel_bins: int = Field(default=80, gt=0)
+    """Number of mel filters."""
+    window_seconds: float = Field(default=0.025, gt=0)
+    """Length of the analysis window, in seconds."""
+    hop_seconds: float = Field(default=0.010, gt=0)
+    """Step between windows, in seconds."""
+    normalisation: Literal["global", "utterance"] = "global"
+    """Mean and variance of the training data, or of each utterance (which cannot stream)."""
+
+    @property
+    def window_samples(self) -> int:
+        """Window length in samples."""
+        return round(self.window_seconds * self.sample_rate_hz)
+
+    @property
+    def hop_samples(self) -> int:
+        """Hop in samples."""
+        return round(self.hop_seconds * self.sample_rate_hz)
+
+    def __post_init__(self) -> None:
+        for name, samples in (("window", self.window_samples), ("hop", self.hop_samples)):
+            seconds = getattr(self, f"{name}_seconds")
+            if samples < 1 or abs(samples / self.sample_rate_hz - seconds) > 1e-9:
+                raise ValueError(
+                    f"expected {name}_seconds to be a whole number of samples at "
+                    f"{self.sample_rate_hz} Hz, "
+                    f"found {seconds} ({seconds * self.sample_rate_hz:g} samples)"
+                )
+
+    def frames(self, duration_seconds: float) -> int:
+        """Feature frames of an utterance of this length."""
+        samples = int(duration_seconds * self.sample_rate_hz)
+        return stft_length(
+            samples, window_samples=self.window_samples, hop_samples=self.hop_samples
+        )
+
+
+@plain_dataclass(frozen=True, kw_only=True)
+class Features:
+    """A batch of features.
+
+    Args:
+        features: (batch, time, feature) float32, zero where padded.
+        lengths: (batch,) int64, frames.
+    """
+
+    features: Tensor
+    lengths: Tensor
+
+
+class LogMel(nn.Module):
+    """Log-mel filter-bank energies of windows that lie wholly inside the signal.
+
+    Source: Kaldi's `compute-fbank-feats` (Povey window, pre-emphasis 0.97, power spectrum).
+    """
+
+    window: Tensor
+    filters: Tensor
+
+    def __init__(self, config: FeaturesConfig) -> None:
+        super().__init__()
+        self.config = config
+        self.fft_size = 1 << (config.window_samples - 1).bit_length()
+        window = torch.hann_window(config.window_samples, periodic=False, dtype=torch.float64)
+        self.register_buffer("window", window.pow(0.85).float(), persistent=False)
+        filters, _ = torchaudio.compliance.kaldi.get_mel_banks(
+            config.mel_bins,
+            self.fft_size,
+            config.sample_rate_hz,
+            _LOWEST_HZ,
+            0.0,
+            100.0,
+            -500.0,
+            1.0,
+        )
+        # The bank has no column for the Nyquist bin.
+        self.register_buffer("filters", nn.functional.pad(filters, (0, 1)).T, persistent=False)
+
+    def forward(self, waveforms: Tensor, lengths: Tensor) -> Features:
+        """Compute features.
+
+        Args:
+            waveforms: (batch, sample) in -1 .. 1.
+            lengths: (batch,) int64, samples.
+
+        Returns:
+            Features with one frame for each whole window; at least one (padded) frame in time.
+        """
+        config = self.config
+        short = config.window_samples - waveforms.shape[1]
+        if short > 0:
+            waveforms = nn.functional.pad(waveforms, (0, short))
+        with torch.autocast(waveforms.device.type, enabled=False):
+            frames = waveforms.float().unfold(1, config.window_samples, config.hop_samples)
+            # (batch, time, sample)
+            frames = (frames - frames.mean(dim=2, keepdim=True)) * _SIXTEEN_BIT
+            previous = torch.cat([frames[:, :, :1], frames[:, :, :-1]], dim=2)
+            frames = (frames - _PREEMPHASIS * previous) * self.window
+            power = torch.fft.rfft(frames, n=self.fft_size).abs().square()
+            # (batch, time, frequency)
+            energies = power @ self.filters
+            # (batch, time, feature)
+            log_energies = energies.clamp(min=torch.finfo(torch.float32).eps).log()
+        frame_lengths = stft_length(
+            lengths, window_samples=config.window_samples, hop_samples=config.hop_samples
+        )
+        valid = valid_mask(frame_lengths, log_energies.shape[1])
+        return Features(
+            features=log_energies.masked_fill(~valid.unsqueeze(2), 0.0), lengths=frame_lengths
+        )
+
+
+class FeatureExtractor(nn.Module):
+    """Log-mel features, normalised to zero mean and unit variance."""
+
+    mean: Tensor
+    inverse_deviation: Tensor
+
+    def __init__(self, config: FeaturesConfig, normalisation: Normalisation | None) -> None:
+        super().__init__()
+        if (normalisation is None) == (config.normalisation == "global"):
+            raise ValueError(
+                "expected statistics exactly when normalisation is 'global', found normalisation = "
+                f"{config.normalisation!r} with{'out' if normalisation is None else ''} statistics"
+            )
+        if normalisation is not None and len(normalisation.mean) != config.mel_bins:
+            raise ValueError(
+                f"expected statistics of {config.mel_bins} mel bins, found "
+                f"{len(normalisation.mean)}; "
+                "use the normalisation file of the same experiment"
+            )
+        self.config = config
+        self.log_mel = LogMel(config)
+        if normalisation is not None:
+            mean = torch.tensor(normalisation.mean)
+            deviation = torch.tensor(normalisation.standard_deviation)
+            self.register_buffer("mean", mean, persistent=False)
+            self.register_buffer("inverse_deviation", deviation.reciprocal(), persistent=False)
+
+    def forward(self, waveforms: Tensor, lengths: Tensor) -> Features:
+        """Compute normalised features.
+
+        Args:
+            waveforms: (batch, sample) in -1 .. 1.
+            lengths: (batch,) int64, samples.
+
+        Returns:
+            Features, zero where padded.
+        """
+        raw = self.log_mel(waveforms, lengths)
+        valid = valid_mask(raw.lengths, raw.features.shape[1]).unsqueeze(2)
+        if self.config.normalisation == "global":
+            features = (raw.features - self.mean) * self.inverse_deviation
+        else:
+            count = raw.lengths.clamp(min=1).view(-1, 1, 1)
+            centred = raw.features - raw.features.sum(dim=1, keepdim=True) / count
+            centred = centred.masked_fill(~valid, 0.0)
+            variance = centred.square().sum(dim=1, keepdim=True) / count
+            features = centred * (variance + 1e-5).rsqrt()
+        return Features(features=features.masked_fill(~valid, 0.0), lengths=raw.lengths)

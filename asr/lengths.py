@@ -1,0 +1,49 @@
+"""Length arithmetic: valid masks, lengths after convolutions and short-time transforms."""
+
+from typing import TypeVar
+
+import torch
+from torch import Tensor
+
+IntOrTensor = TypeVar("IntOrTensor", int, Tensor)
+
+
+def valid_mask(lengths: Tensor, max_length: int) -> Tensor:
+    """Mark the real frames of a padded batch.
+
+    Args:
+        lengths: (batch,) int64, frames of each item.
+        max_length: Frames of the padded batch.
+
+    Returns:
+        (batch, time) bool, True where the frame is real.
+    """
+    frames = torch.arange(max_length, device=lengths.device)
+    return frames < lengths.unsqueeze(1)
+
+
+def strided_length(
+    length: IntOrTensor, *, kernel: int, stride: int, padding: int = 0
+) -> IntOrTensor:
+    """Length after a convolution over time; never negative.
+
+    Args:
+        length: Input frames, an int or an int64 tensor of any shape.
+        kernel: Kernel size in frames.
+        stride: Stride in frames.
+        padding: Zero frames added on each side.
+
+    Returns:
+        Output frames, of the type and shape of `length`.
+    """
+    frames = (length + 2 * padding - kernel) // stride + 1
+    if isinstance(frames, Tensor):
+        return frames.clamp(min=0)
+    return max(frames, 0)
+
+
+def stft_length(
+    length_samples: IntOrTensor, *, window_samples: int, hop_samples: int
+) -> IntOrTensor:
+    """Frames of an uncentred short-time transform: windows that lie wholly inside the signal."""
+    return strided_length(length_samples, kernel=window_samples, stride=hop_samples)

@@ -1,0 +1,141 @@
+"""The contract that every attention mechanism keeps."""
+
+from abc import ABC, abstractmethod
+from dataclasses import dataclass as plain_dataclass
+from dataclasses import field
+from typing import Literal
+
+import torch
+from pydantic.dataclasses import dataclass
+from torch import Tensor, nn
+
+from asr.schema import STRICT
+
+
+@plain_dataclass(frozen=True, kw_only=True)
+class Mode:
+    """Which frames a frame may attend to.
+
+    Args:
+        kind: Offline: all; causal: none after itself; chunked: none after the end of its own chunk.
+        chunk_frames: Chunk length in encoder frames; chunked mode only.
+        left_frames: How many frames before itself (causal) or before its chunk (chunked); None is
+            all.
+    """
+
+    kind: Literal["offline", "causal", "chunked"] = "offline"
+    chunk_frames: int | None = None
+    left_frames: int | None = None
+
+
+OFFLINE = Mode()
+
+
+def causal(left: int | None = None) -> Mode:
+    """Attention to the present and the past `left` frames (None: all)."""
+    return Mode(kind="causal", left_frames=left)
+
+
+def chunked(chunk: int, left: int | None = None) -> Mode:
+    """Attention to one's own chunk and the `left` frames before it (None: all)."""
+    return Mode(kind="chunked", chunk_frames=chunk, left_frames=left)
+
+
+@plain_dataclass(frozen=True, kw_only=True)
+class Capabilities:
+    """What an attention instance can do.
+
+    Args:
+        modes: The kinds of Mode it serves.
+        max_length: Longest input in encoder frames; None for any.
+        exact: Whether it equals the naive reference under its own mask and bias.
+        stochastic: Whether evaluation depends on random numbers.
+        replaces_feed_forward: Whether the block must leave out its feed-forward modules.
+        positions: Knowledge of positions it has: none (the encoder adds them to its input),
+            relative, or a bias.
+        time: Growth of time with T frames, such as "T^2".
+        memory: Growth of memory with T frames.
+    """
+
+    modes: frozenset[str]
+    max_length: int | None = None
+    exact: bool
+    stochastic: bool = False
+    replaces_feed_forward: bool = False
+    positions: Literal["none", "relative", "bias"]
+    time: str
+    memory: str
+
+
+@plain_dataclass(frozen=True, kw_only=True)
+class AttentionOutput:
+    """What attention gives.
+
+    Args:
+        output: (batch, time, feature), zero where not valid.
+        state: What the next chunk needs; None offline.
+        losses: Auxiliary losses by name, each a scalar.
+    """
+
+    output: Tensor
+    state: tuple[Tensor, ...] | None = None
+    losses: dict[str, Tensor] = field(default_factory=dict)
+
+
+torch.export.register_dataclass(
+    AttentionOutput, serialized_type_name="asr.model.attention.AttentionOutput"
+)
+
+
+@dataclass(frozen=True, kw_only=True, config=STRICT)
+class AttentionConfig:
+    """Section `[model.attention]`: the mechanism's word, then its own settings."""
+
+    kind: str
+    """The word of the mechanism, a key of ATTENTION."""
+
+
+class Attention(nn.Module, ABC):
+    """Self-attention over (batch, time, feature), head split and projections included."""
+
+    @property
+    @abstractmethod
+    def capabilities(self) -> Capabilities:
+        """What this instance can do."""
+
+    @abstractmethod
+    def forward(
+        self,
+        x: Tensor,
+        valid_mask: Tensor,
+        *,
+        mode: Mode = OFFLINE,
+        state: tuple[Tensor, ...] | None = None,
+    ) -> AttentionOutput:
+        """Attend.
+
+        Args:
+            x: (batch, time, feature).
+            valid_mask: (batch, time) bool, True where the frame is real.
+            mode: Which frames a frame may attend to.
+            state: What the previous chunk returned; None at the start and offline.
+
+        Returns:
+            Output of the shape of `x`, zero where not valid.
+        """
+
+    def after_step(self) -> None:
+        """Called after each optimizer step, for clamps and redraws."""
+
+    def check_mode(self, mode: Mode) -> None:
+        """Raise if this mechanism cannot serve the mode.
+
+        Raises:
+            ValueError: The mode is not among the capabilities.
+        """
+        if mode.kind not in self.capabilities.modes:
+            raise ValueError(
+                f"{type(self).__name__}: expected a mode among "
+                f"{sorted(self.capabilities.modes)}, found "
+                f"{mode.kind!r}; choose an attention that supports it (see `asr attention`)"
+            )

@@ -1,0 +1,79 @@
+"""Features to log-probabilities."""
+
+from dataclasses import dataclass, field
+
+import torch
+from torch import Tensor, nn
+
+from asr.model.attention import OFFLINE, Attention, Mode
+from asr.model.ctc import CtcHead
+from asr.model.encoders import Encoder
+
+
+@dataclass(frozen=True, kw_only=True)
+class CtcOutput:
+    """What a CTC model gives.
+
+    Args:
+        log_probs: (batch, time, vocab) float32, natural logarithm; index 0 is the blank.
+        lengths: (batch,) int64, encoder frames.
+        losses: Auxiliary losses by name, each a scalar.
+        intermediate_log_probs: Log-probabilities of intermediate heads, each like `log_probs`.
+    """
+
+    log_probs: Tensor
+    lengths: Tensor
+    losses: dict[str, Tensor] = field(default_factory=dict)
+    intermediate_log_probs: tuple[Tensor, ...] = ()
+
+
+torch.export.register_dataclass(CtcOutput, serialized_type_name="asr.model.CtcOutput")
+
+
+class CtcModel(nn.Module):
+    """An encoder and a CTC head."""
+
+    def __init__(self, encoder: Encoder, *, width: int, vocab_size: int) -> None:
+        super().__init__()
+        self.encoder = encoder
+        self.head = CtcHead(width=width, vocab_size=vocab_size)
+
+    @property
+    def subsampling_factor(self) -> int:
+        """Feature frames for each encoder frame."""
+        return self.encoder.subsampling.config.factor
+
+    def output_length(self, feature_frames: int) -> int:
+        """Encoder frames of an utterance with so many feature frames."""
+        return int(self.encoder.subsampling.output_length(feature_frames))
+
+    def forward(self, features: Tensor, lengths: Tensor, *, mode: Mode = OFFLINE) -> CtcOutput:
+        """Compute log-probabilities.
+
+        Args:
+            features: (batch, time, feature), normalised.
+            lengths: (batch,) int64, feature frames.
+            mode: Which frames a frame may attend to.
+
+        Returns:
+            Log-probabilities; what stands beyond an item's length has no meaning.
+        """
+        encoded = self.encoder(features, lengths, mode=mode)
+        return CtcOutput(
+            log_probs=self.head(encoded.output), lengths=encoded.lengths, losses=encoded.losses
+        )
+
+    def after_step(self) -> None:
+        """Call after each optimizer step."""
+        for module in self.modules():
+            if isinstance(module, Attention):
+                module.after_step()
+
+    def parameter_groups(self, *, weight_decay: float) -> list[dict[str, object]]:
+        """Groups for an optimizer: matrices and kernels decay, vectors (biases, norms) do not."""
+        decayed = [parameter for parameter in self.parameters() if parameter.squeeze().dim() > 1]
+        kept = [parameter for parameter in self.parameters() if parameter.squeeze().dim() <= 1]
+        return [
+            {"params": decayed, "weight_decay": weight_decay},
+            {"params": kept, "weight_decay": 0.0},
+        ]

@@ -1,0 +1,25 @@
+"""The position-wise feed-forward module."""
+
+from torch import Tensor, nn
+
+from asr.model.dropout import Dropout
+
+
+class FeedForward(nn.Module):
+    """Layer norm, expansion, swish, dropout, projection, dropout; pointwise in time.
+
+    Source: Gulati et al. 2020, section 2.1.3.
+    """
+
+    def __init__(self, *, width: int, hidden_width: int, dropout: float) -> None:
+        super().__init__()
+        self.norm = nn.LayerNorm(width)
+        self.expand = nn.Linear(width, hidden_width)
+        self.project = nn.Linear(hidden_width, width)
+        self.dropout = Dropout(dropout)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Map (batch, time, feature) to the same shape."""
+        hidden = self.dropout(nn.functional.silu(self.expand(self.norm(x))))
+        projected: Tensor = self.dropout(self.project(hidden))
+        return projected

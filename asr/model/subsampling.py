@@ -1,0 +1,106 @@
+"""Convolutional subsampling of features over time."""
+
+from typing import Literal
+
+import torch
+from pydantic import Field
+from pydantic.dataclasses import dataclass
+from torch import Tensor, nn
+
+from asr.lengths import IntOrTensor, strided_length
+from asr.schema import STRICT
+
+_KERNEL = 3
+_STRIDE = 2
+# Feature frames computed at once; longer inputs go in slices of this many frames.
+_SLICE_FRAMES = 8192
+
+
+@dataclass(frozen=True, kw_only=True, config=STRICT)
+class SubsamplingConfig:
+    """Section `[model.subsampling]`."""
+
+    factor: Literal[4, 8]
+    """Feature frames an encoder frame: 4 by full, 8 by depthwise-separable convolutions."""
+    channels: int = Field(gt=0)
+    """Channels of the convolutions."""
+
+    @property
+    def layers(self) -> int:
+        """Strided convolutions."""
+        return {4: 2, 8: 3}[self.factor]
+
+
+class Subsampling(nn.Module):
+    """3 x 3 convolutions of stride 2 over time and frequency, without padding, then a projection.
+
+    Without padding no valid output frame sees a padded input frame.
+
+    Source: Gulati et al. 2020, section 2 (4x); Rekesh et al. 2023, section 2 (8x, depthwise).
+    """
+
+    def __init__(self, config: SubsamplingConfig, *, feature_size: int, width: int) -> None:
+        super().__init__()
+        self.config = config
+        channels = config.channels
+        modules: list[nn.Module] = [nn.Conv2d(1, channels, _KERNEL, _STRIDE), nn.ReLU()]
+        for _ in range(config.layers - 1):
+            if config.factor == 4:
+                modules.append(nn.Conv2d(channels, channels, _KERNEL, _STRIDE))
+            else:
+                modules.append(nn.Conv2d(channels, channels, _KERNEL, _STRIDE, groups=channels))
+                modules.append(nn.Conv2d(channels, channels, 1))
+            modules.append(nn.ReLU())
+        self.convolutions = nn.Sequential(*modules)
+        bins = self.output_length(feature_size)
+        if bins < 1:
+            raise ValueError(
+                f"expected enough features for {config.factor}x subsampling, found "
+                f"{feature_size} mel bins; "
+                "raise features.mel_bins"
+            )
+        self.projection = nn.Linear(channels * bins, width)
+
+    def output_length(self, length: IntOrTensor) -> IntOrTensor:
+        """Encoder frames of so many feature frames."""
+        for _ in range(self.config.layers):
+            length = strided_length(length, kernel=_KERNEL, stride=_STRIDE)
+        return length
+
+    def forward(self, features: Tensor) -> Tensor:
+        """Subsample.
+
+        Args:
+            features: (batch, time, feature).
+
+        Returns:
+            (batch, frames, width), frames = output_length(time); frames beyond an item's own
+            output length hold no information.
+        """
+        context = self._receptive_field() - self.config.factor
+        short = self.config.factor + context - features.shape[1]
+        if short > 0:
+            features = nn.functional.pad(features, (0, 0, 0, short))
+        if torch.compiler.is_exporting() or features.shape[1] <= _SLICE_FRAMES:
+            return self._subsample(features)
+        slices = []
+        for start in range(0, features.shape[1] - context, _SLICE_FRAMES):
+            part = features[:, start : start + _SLICE_FRAMES + context]
+            if part.shape[1] >= self.config.factor + context:
+                slices.append(self._subsample(part))
+        return torch.cat(slices, dim=1)
+
+    def _receptive_field(self) -> int:
+        """Feature frames that one encoder frame sees."""
+        field = 1
+        for _ in range(self.config.layers):
+            field = (field - 1) * _STRIDE + _KERNEL
+        return field
+
+    def _subsample(self, features: Tensor) -> Tensor:
+        image = features.unsqueeze(1).contiguous(memory_format=torch.channels_last)
+        image = self.convolutions(image)
+        # (batch, channel, time, bin)
+        projected: Tensor = self.projection(image.permute(0, 2, 3, 1).flatten(2))
+        # (batch, time, feature)
+        return projected

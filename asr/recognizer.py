@@ -1,0 +1,296 @@
+"""A trained recogniser: from audio to hypotheses."""
+
+import logging
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from itertools import islice
+from pathlib import Path
+
+import safetensors
+import torch
+from safetensors.torch import load_file
+from torch import Tensor
+
+from asr.config import load_config
+from asr.data.manifest import Utterance
+from asr.decoding.acoustic_model import AcousticModel
+from asr.decoding.audio_input import (
+    AudioInput,
+    duration_seconds,
+    plan_batches,
+    read_batches,
+    read_input_blocks,
+)
+from asr.decoding.greedy import BestPath, collapse
+from asr.decoding.hypothesis import Hypothesis
+from asr.decoding.longform import LongformConfig, cut_windows
+from asr.features.extractor import FeatureExtractor
+from asr.features.normalisation import Normalisation
+from asr.model import CtcModel, build_model
+from asr.tokens.tokenizer import MODEL_FILE, Tokenizer
+
+logger = logging.getLogger(__name__)
+
+CONFIG_FILE = "config.toml"
+WEIGHTS_FILE = "model.safetensors"
+NORMALISATION_FILE = "normalisation.json"
+BATCH_SECONDS = 120.0
+
+
+@dataclass(frozen=True, kw_only=True)
+class Outcome:
+    """What became of one input.
+
+    Args:
+        index: Place among the inputs.
+        hypothesis: The transcript; None where the input cannot be used.
+        error: Why there is no hypothesis; None where there is one.
+    """
+
+    index: int
+    hypothesis: Hypothesis | None = None
+    error: OSError | ValueError | None = None
+
+
+class Recognizer:
+    """Turns audio into hypotheses.
+
+    Args:
+        acoustic_model: Waveforms to the most probable labels.
+        tokenizer: Labels to text.
+        longform: How long audio is cut.
+    """
+
+    def __init__(
+        self,
+        acoustic_model: AcousticModel,
+        tokenizer: Tokenizer,
+        *,
+        longform: LongformConfig | None = None,
+    ) -> None:
+        self.acoustic_model = acoustic_model
+        self.tokenizer = tokenizer
+        self.longform = longform or LongformConfig()
+
+    def transcribe(
+        self, inputs: Sequence[AudioInput], *, batch_seconds: float = BATCH_SECONDS
+    ) -> list[Hypothesis]:
+        """Decode recordings of any length.
+
+        Args:
+            inputs: Files, stretches of files, or pairs of samples in -1 .. 1 and rate in Hz; any
+                rate, (sample,) or (sample, channel).
+            batch_seconds: Most audio in a batch, padding included.
+
+        Returns:
+            One hypothesis an input, in order. Audio too short for one frame gives an empty one.
+
+        Raises:
+            FileNotFoundError: There is no such file.
+            ValueError: An input cannot be used.
+        """
+        hypotheses: dict[int, Hypothesis] = {}
+        for outcome in self.outcomes(inputs, batch_seconds=batch_seconds):
+            if outcome.error is not None:
+                raise outcome.error
+            assert outcome.hypothesis is not None
+            hypotheses[outcome.index] = outcome.hypothesis
+        return [hypotheses[index] for index in range(len(inputs))]
+
+    def outcomes(
+        self, inputs: Sequence[AudioInput], *, batch_seconds: float = BATCH_SECONDS
+    ) -> Iterator[Outcome]:
+        """Decode recordings, each failing for itself.
+
+        Args:
+            inputs: As in `transcribe`.
+            batch_seconds: Most audio in a batch, padding included.
+
+        Yields:
+            What became of each input, as soon as it is known, long recordings first.
+
+        Raises:
+            TypeError: `inputs` is a single path, or samples are of no floating-point type.
+            ValueError: `batch_seconds` is not positive.
+        """
+        if isinstance(inputs, str):
+            raise TypeError(f"expected a list of inputs, found {inputs!r}; put it in a list")
+        if not batch_seconds > 0:
+            raise ValueError(f"expected batch_seconds above 0, found {batch_seconds}; raise it")
+        short: list[tuple[int, float]] = []
+        long: list[int] = []
+        for index, item in enumerate(inputs):
+            try:
+                seconds = duration_seconds(item)
+            except (OSError, ValueError) as error:
+                yield Outcome(index=index, error=error)
+                continue
+            if seconds > self.longform.limit_seconds:
+                long.append(index)
+            else:
+                short.append((index, seconds))
+        for index in long:
+            yield self._decode_long(index, inputs[index], batch_seconds)
+        batches = plan_batches(short, batch_seconds)
+        rate_hz = self.acoustic_model.sample_rate_hz
+        for batch in read_batches(inputs, batches, sample_rate_hz=rate_hz):
+            waveforms: dict[int, Tensor] = {}
+            for read in batch:
+                if isinstance(read.samples, Tensor):
+                    waveforms[read.index] = read.samples
+                    self._warn_if_too_short(inputs[read.index], len(read.samples))
+                else:
+                    yield Outcome(index=read.index, error=read.samples)
+            hypotheses = self.decode_batch(list(waveforms.values()))
+            for index, hypothesis in zip(waveforms, hypotheses, strict=True):
+                yield Outcome(index=index, hypothesis=hypothesis)
+
+    def decode_batch(self, waveforms: Sequence[Tensor]) -> list[Hypothesis]:
+        """Decode waveforms in one pass, as one batch.
+
+        Args:
+            waveforms: Tensors (sample,) of float32 at the acoustic model's rate.
+
+        Returns:
+            One hypothesis a waveform, in order.
+        """
+        paths = self.acoustic_model.best_paths(waveforms)
+        return [
+            self._hypothesis(path, len(waveform))
+            for path, waveform in zip(paths, waveforms, strict=True)
+        ]
+
+    def _decode_long(self, index: int, item: AudioInput, batch_seconds: float) -> Outcome:
+        samples = 0
+
+        def counted(blocks: Iterator[Tensor]) -> Iterator[Tensor]:
+            nonlocal samples
+            for block in blocks:
+                samples += len(block)
+                yield block
+
+        windows = cut_windows(
+            counted(read_input_blocks(item, sample_rate_hz=self.acoustic_model.sample_rate_hz)),
+            self.longform,
+            rate_hz=self.acoustic_model.sample_rate_hz,
+            frame_samples=self.acoustic_model.frame_samples,
+        )
+        windows_in_batch = max(1, int(batch_seconds // self.longform.window_seconds))
+        parts = []
+        try:
+            while batch := list(islice(windows, windows_in_batch)):
+                paths = self.acoustic_model.best_paths([window.samples for window in batch])
+                parts += [
+                    path.stretch(window.kept(path.labels.shape[1]))
+                    for window, path in zip(batch, paths, strict=True)
+                ]
+        except (OSError, ValueError) as error:
+            return Outcome(index=index, error=error)
+        return Outcome(index=index, hypothesis=self._hypothesis(BestPath.join(parts), samples))
+
+    def _warn_if_too_short(self, item: AudioInput, samples: int) -> None:
+        if self.acoustic_model.output_frames(samples) > 0:
+            return
+        if isinstance(item, tuple):
+            name = "samples"
+        else:
+            name = item.id if isinstance(item, Utterance) else str(item)
+        logger.warning(
+            "%s: expected audio of at least one encoder frame, found %.3f s; "
+            "the hypothesis is empty",
+            name,
+            samples / self.acoustic_model.sample_rate_hz,
+        )
+
+    def _hypothesis(self, path: BestPath, samples: int) -> Hypothesis:
+        duration = samples / self.acoustic_model.sample_rate_hz
+        [hypothesis] = collapse(
+            path,
+            self.tokenizer,
+            frame_seconds=self.acoustic_model.frame_samples / self.acoustic_model.sample_rate_hz,
+            durations_seconds=[duration],
+        )
+        return hypothesis
+
+
+def load(path: str | Path, *, device: str = "cpu") -> Recognizer:
+    """Load a recogniser; nothing is unpickled.
+
+    Args:
+        path: An experiment folder: `config.toml`, `tokenizer.model`, `model.safetensors` and, with
+            global statistics, `normalisation.json`.
+        device: Where the model runs, as torch names it.
+
+    Returns:
+        The recogniser, in evaluation mode.
+
+    Raises:
+        FileNotFoundError: The folder or a file in it is missing.
+        ValueError: A file is damaged, the weights are of another architecture, or there is no such
+            device.
+    """
+    folder = Path(path)
+    for name in (CONFIG_FILE, MODEL_FILE, WEIGHTS_FILE):
+        if not (folder / name).is_file():
+            raise FileNotFoundError(
+                f"expected an experiment folder with {name} at {folder}, found "
+                f"{'no ' + name if folder.is_dir() else 'no folder'}; give the folder of a "
+                "finished `asr train`"
+            )
+    config = load_config(folder / CONFIG_FILE)
+    tokenizer = Tokenizer.load(folder / MODEL_FILE)
+    normalisation = None
+    if config.features.normalisation == "global":
+        normalisation = Normalisation.load(folder / NORMALISATION_FILE)
+    extractor = FeatureExtractor(config.features, normalisation)
+    model = build_model(
+        config.model, vocab_size=tokenizer.vocab_size, feature_size=config.features.mel_bins
+    )
+    load_weights(model, folder / WEIGHTS_FILE)
+    target = _device(device)
+    return Recognizer(AcousticModel(extractor.to(target), model.to(target)), tokenizer)
+
+
+def load_weights(model: CtcModel, path: Path) -> None:
+    """Load weights of exactly this architecture.
+
+    Args:
+        model: The model; changed in place.
+        path: A safetensors file.
+
+    Raises:
+        ValueError: The file is damaged, or its tensors are not the model's.
+    """
+    try:
+        weights = load_file(path)
+    except safetensors.SafetensorError as error:
+        raise ValueError(
+            f"{path}: expected weights in safetensors format, found a damaged file ({error}); "
+            "copy it anew from the experiment"
+        ) from None
+    expected = {name: tuple(value.shape) for name, value in model.state_dict().items()}
+    found = {name: tuple(value.shape) for name, value in weights.items()}
+    differing = sorted(
+        name for name in expected.keys() | found.keys() if expected.get(name) != found.get(name)
+    )
+    if differing:
+        name = differing[0]
+        raise ValueError(
+            f"{path}: expected the weights of the configured architecture, found {len(differing)} "
+            f"tensors that differ (first {name}: expected {expected.get(name, 'none')}, found "
+            f"{found.get(name, 'none')}); use the config.toml and tokenizer of the same experiment"
+        )
+    model.load_state_dict(weights)
+
+
+def _device(name: str) -> torch.device:
+    try:
+        device = torch.device(name)
+        torch.empty(0, device=device)
+    except (RuntimeError, AssertionError) as error:
+        reason = str(error).splitlines()[0]
+        raise ValueError(
+            f"expected a device that torch can use, found {name!r} ({reason}); use 'cpu', or "
+            "'cuda' on a machine with a GPU"
+        ) from None
+    return device

@@ -1,0 +1,90 @@
+"""Lightning's engine: devices, processes and precision."""
+
+import logging
+
+import torch
+from lightning.fabric import Fabric
+from lightning.fabric.strategies.ddp import DDPStrategy
+from lightning.fabric.strategies.model_parallel import ModelParallelStrategy
+from lightning.fabric.strategies.strategy import Strategy
+from torch import Tensor, nn
+from torch.distributed.device_mesh import DeviceMesh
+from torch.distributed.fsdp import fully_shard
+
+from asr.training.config import TrainingConfig
+
+_PRECISION = {"float32": "32-true", "bfloat16": "bf16-mixed"}
+# Smaller blocks travel with their parent: small messages cost more than they save.
+_SHARDED_PARAMETERS = 1_000_000
+
+
+def launch(config: TrainingConfig) -> Fabric:
+    """Start the processes that the config asks for.
+
+    Every process runs the whole command; this one returns in each of them.
+
+    Args:
+        config: The training section.
+
+    Returns:
+        The launched engine.
+
+    Raises:
+        ValueError: The devices are not there.
+    """
+    accelerator = config.accelerator
+    if accelerator == "auto":
+        accelerator = "cuda" if torch.cuda.is_available() else "cpu"
+    if accelerator == "cuda" and torch.cuda.device_count() < config.devices:
+        raise ValueError(
+            f"expected {config.devices} CUDA devices, found {torch.cuda.device_count()}; lower "
+            "training.devices or set training.accelerator to 'cpu'"
+        )
+    # Lightning tells how many processes it has found; the log of training does not need it.
+    for name in ("lightning.fabric", "lightning.pytorch"):
+        logging.getLogger(name).setLevel(logging.WARNING)
+    fabric = Fabric(
+        accelerator=accelerator,
+        devices=config.devices,
+        num_nodes=config.nodes,
+        strategy=_strategy(config),
+        precision=_PRECISION[config.precision],  # type: ignore[arg-type]
+    )
+    fabric.launch()
+    if not fabric.is_global_zero:
+        logging.getLogger("asr").setLevel(logging.ERROR)
+    if config.threads:
+        torch.set_num_threads(config.threads)
+    return fabric
+
+
+def sum_over_processes(fabric: Fabric, tensor: Tensor) -> Tensor:
+    """Sum of each process's tensor, on the device; a collective operation."""
+    total = tensor.to(fabric.device, copy=True)
+    if fabric.world_size > 1:
+        # Not Lightning's all_reduce, which waits for all processes at a barrier first.
+        torch.distributed.all_reduce(total)
+    return total
+
+
+def _strategy(config: TrainingConfig) -> Strategy | str:
+    processes = config.devices * config.nodes
+    if processes == 1:
+        return "auto"
+    if config.strategy == "ddp":
+        return DDPStrategy()
+    return ModelParallelStrategy(_shard, data_parallel_size=processes, tensor_parallel_size=1)
+
+
+def _shard(module: nn.Module, mesh: DeviceMesh) -> nn.Module:
+    data_parallel = mesh["data_parallel"]
+    for layers in module.modules():
+        if isinstance(layers, nn.ModuleList):
+            for layer in layers:
+                if (
+                    sum(parameter.numel() for parameter in layer.parameters())
+                    >= _SHARDED_PARAMETERS
+                ):
+                    fully_shard(layer, mesh=data_parallel)
+    fully_shard(module, mesh=data_parallel)
+    return module

@@ -1,0 +1,250 @@
+"""The experiment folder: what lies where, how it begins, and what a resumed run must share."""
+
+import hashlib
+import json
+import logging
+import platform
+import subprocess
+import sys
+from dataclasses import dataclass
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any
+
+import torch
+from pydantic import TypeAdapter
+
+from asr.config import ExperimentConfig, load_config, save_config
+from asr.tokens.tokenizer import Tokenizer
+from asr.training.files import write_atomically
+
+logger = logging.getLogger(__name__)
+
+# What may change at a resume without changing any weight.
+_FREE = {
+    "data.workers",
+    "data.train",
+    "data.validation",
+    "data.tokenizer",
+    "training.memory_probe",
+    "training.checkpoint_every_seconds",
+    "training.checkpoint_every_steps",
+    "training.keep_checkpoints",
+    "training.log_every_steps",
+}
+# The cosine is laid out over all steps; the other schedule does not know where the end is.
+_FREE_WITHOUT_COSINE = {"training.epochs", "training.max_steps"}
+_PACKAGES = (
+    "attune-asr",
+    "torch",
+    "torchaudio",
+    "lightning",
+    "sentencepiece",
+    "numpy",
+    "soundfile",
+)
+
+
+@dataclass(frozen=True)
+class Experiment:
+    """Paths inside an experiment folder.
+
+    Args:
+        root: The folder.
+    """
+
+    root: Path
+
+    @property
+    def config(self) -> Path:
+        """The resolved config."""
+        return self.root / "config.toml"
+
+    @property
+    def tokenizer(self) -> Path:
+        """The tokenizer."""
+        return self.root / "tokenizer.model"
+
+    @property
+    def weights(self) -> Path:
+        """The averaged weights."""
+        return self.root / "model.safetensors"
+
+    @property
+    def normalisation(self) -> Path:
+        """Statistics of the features."""
+        return self.root / "normalisation.json"
+
+    @property
+    def checkpoints(self) -> Path:
+        """Folder of the checkpoints."""
+        return self.root / "checkpoints"
+
+    @property
+    def metrics(self) -> Path:
+        """The table of metrics."""
+        return self.root / "metrics.csv"
+
+    @property
+    def events(self) -> Path:
+        """Folder of the TensorBoard events."""
+        return self.root / "tensorboard"
+
+    @property
+    def provenance(self) -> Path:
+        """What the weights were made from."""
+        return self.root / "provenance.json"
+
+
+def open_experiment(
+    config: ExperimentConfig, out: Path, *, resume: bool, init: Path | None
+) -> Experiment:
+    """Begin an experiment folder, or check that one can be resumed.
+
+    Args:
+        config: The resolved config.
+        out: The folder.
+        resume: Whether the folder may be there already.
+        init: Where the first weights come from; None for random ones.
+
+    Returns:
+        The folder's paths; config, tokenizer and provenance are written.
+
+    Raises:
+        FileNotFoundError: A manifest or the tokenizer is missing.
+        ValueError: The folder is there without `resume`, or was made from another config or corpus.
+        OSError: The folder cannot be written.
+    """
+    experiment = Experiment(out)
+    for name in ("train", "validation", "tokenizer"):
+        if getattr(config.data, name) is None:
+            raise ValueError(
+                f"expected data.{name}, found nothing; set it in the config or with "
+                f"--set data.{name}=PATH"
+            )
+    if out.exists() and not resume:
+        raise ValueError(
+            f"expected a new folder, found {out}; continue it with --resume or give another --out"
+        )
+    tokenizer = Tokenizer.load(Path(str(config.data.tokenizer)))
+    record = _provenance(config, init)
+    if experiment.provenance.is_file():
+        _check_same_run(experiment, config, record)
+        return experiment
+    experiment.checkpoints.mkdir(parents=True, exist_ok=True)
+    save_config(config, experiment.config)
+    tokenizer.save(experiment.tokenizer)
+    # Last, as its presence says that the others are whole.
+    write_provenance(experiment, record)
+    return experiment
+
+
+def read_provenance(experiment: Experiment) -> dict[str, Any]:
+    """The record of how the experiment came about."""
+    record: dict[str, Any] = json.loads(experiment.provenance.read_text(encoding="utf-8"))
+    return record
+
+
+def write_provenance(experiment: Experiment, record: dict[str, Any]) -> None:
+    """Replace the record."""
+    text = json.dumps(record, indent=2, ensure_ascii=False) + "\n"
+    write_atomically(experiment.provenance, lambda stream: stream.write(text.encode()))
+
+
+def _check_same_run(
+    experiment: Experiment, config: ExperimentConfig, record: dict[str, Any]
+) -> None:
+    stored = load_config(experiment.config)
+    before, now = (_flat(value) for value in (stored, config))
+    free = _FREE if config.training.schedule == "cosine" else _FREE | _FREE_WITHOUT_COSINE
+    changed = sorted(
+        key
+        for key in before.keys() | now.keys()
+        if key not in free and before.get(key) != now.get(key)
+    )
+    if changed:
+        shown = ", ".join(f"{key} ({before.get(key)} -> {now.get(key)})" for key in changed)
+        raise ValueError(
+            f"expected the config of {experiment.root}, found other values of {shown}; resume with "
+            f"the stored ones or start anew (a resumed run may change {', '.join(sorted(free))})"
+        )
+    former = read_provenance(experiment)
+    if former["corpus_sha256"] != record["corpus_sha256"]:
+        raise ValueError(
+            f"expected the data that {experiment.root} was begun with, found other content in "
+            f"{_changed_files(former, record)}; give the same manifests and tokenizer or start anew"
+        )
+    save_config(config, experiment.config)
+
+
+def _changed_files(former: dict[str, Any], record: dict[str, Any]) -> str:
+    digests = record["corpus_sha256"]
+    return ", ".join(
+        f"data.{name}" for name in digests if former["corpus_sha256"].get(name) != digests[name]
+    )
+
+
+def _flat(config: ExperimentConfig) -> dict[str, object]:
+    flat: dict[str, object] = {}
+
+    def walk(table: dict[str, Any], prefix: str) -> None:
+        for key, value in table.items():
+            if isinstance(value, dict):
+                walk(value, f"{prefix}{key}.")
+            else:
+                flat[prefix + key] = value
+
+    walk(TypeAdapter(ExperimentConfig).dump_python(config, mode="json", exclude_none=True), "")
+    return flat
+
+
+def _provenance(config: ExperimentConfig, init: Path | None) -> dict[str, Any]:
+    tokenizer = Path(str(config.data.tokenizer))
+    files = {
+        "train": Path(str(config.data.train)),
+        "validation": Path(str(config.data.validation)),
+        "tokenizer": tokenizer / "tokenizer.model" if tokenizer.is_dir() else tokenizer,
+    }
+    for name, path in files.items():
+        if not path.is_file():
+            raise FileNotFoundError(
+                f"expected data.{name} at {path}, found no file; make it with `asr prepare` or "
+                "`asr tokenize`"
+            )
+    return {
+        "command": sys.argv,
+        "commit": _commit(),
+        "versions": {"python": platform.python_version()}
+        | {name: version(name) for name in _PACKAGES},
+        "hardware": _hardware(),
+        "corpus_sha256": {
+            name: hashlib.sha256(path.read_bytes()).hexdigest() for name, path in files.items()
+        },
+        "seed": config.training.seed,
+        "init": None if init is None else str(init.absolute()),
+        "hours": 0.0,
+        "starts": 0,
+    }
+
+
+def _commit() -> str | None:
+    """The commit of the working folder, `-dirty` where files differ; None outside of git."""
+    try:
+        done = subprocess.run(
+            ["git", "describe", "--always", "--dirty", "--abbrev=40", "--exclude=*"],
+            capture_output=True,
+            text=True,
+            check=True,
+            timeout=10,
+        )
+    except (OSError, subprocess.SubprocessError):
+        return None
+    return done.stdout.strip()
+
+
+def _hardware() -> dict[str, object]:
+    return {
+        "machine": platform.machine(),
+        "cpu_threads": torch.get_num_threads(),
+        "gpus": [torch.cuda.get_device_name(number) for number in range(torch.cuda.device_count())],
+    }

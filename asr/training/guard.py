@@ -1,0 +1,64 @@
+"""Stops training at the first loss or gradient that is no finite number."""
+
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+
+@dataclass(frozen=True, kw_only=True)
+class StepRecord:
+    """What one optimizer step gave, kept on the device until it is looked at.
+
+    Args:
+        step: Number of the step, from 1.
+        ids: Utterance ids of each of its batches.
+        losses: Losses of each of its batches, (batch,).
+        gradient_norm: Scalar.
+    """
+
+    step: int
+    ids: list[tuple[str, ...]]
+    losses: list[Tensor]
+    gradient_norm: Tensor
+
+
+class FiniteGuard:
+    """Checks each step's numbers one step later, so that the device never waits for the host."""
+
+    def __init__(self) -> None:
+        self._pending: list[StepRecord] = []
+
+    def add(self, record: StepRecord) -> None:
+        """Take a step, and check the one before it."""
+        self.flush()
+        self._pending.append(record)
+
+    def flush(self) -> None:
+        """Check every step taken so far.
+
+        Raises:
+            ValueError: A loss or the gradient is not finite; the message names the utterances.
+        """
+        pending, self._pending = self._pending, []
+        for record in pending:
+            finite = torch.stack([loss.isfinite().all() for loss in record.losses])
+            if not (finite.all() & record.gradient_norm.isfinite()).item():
+                raise ValueError(_message(record, finite.tolist()))
+
+
+def _message(record: StepRecord, finite: list[bool]) -> str:
+    if all(finite):
+        found = f"gradient norm {record.gradient_norm.item()}"
+        names = [name for ids in record.ids for name in ids]
+        where = "in the batch of"
+    else:
+        number = finite.index(False)
+        wrong = ~record.losses[number].isfinite().cpu()
+        found = f"loss {record.losses[number].cpu()[wrong][0].item()}"
+        names = [name for name, bad in zip(record.ids[number], wrong.tolist(), strict=True) if bad]
+        where = f"in a batch of {len(record.ids[number])} for"
+    return (
+        f"expected finite losses, found {found} at step {record.step} {where} {', '.join(names)}; "
+        "lower training.learning_rate or leave these utterances out (the last checkpoint is intact)"
+    )

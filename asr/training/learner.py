@@ -1,0 +1,209 @@
+"""One optimizer step: weights, optimizer and average, under Lightning's strategy."""
+
+import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+from lightning.fabric import Fabric
+from torch import Tensor
+
+from asr.data.batch import Batch
+from asr.features.extractor import FeatureExtractor
+from asr.features.spec_augment import SpecAugment
+from asr.model.ctc_model import CtcModel
+from asr.training.averaging import EpochMean, ExponentialAverage, weight_average
+from asr.training.config import TrainingConfig
+from asr.training.sharding import (
+    full_optimizer_state,
+    full_state,
+    load_full_optimizer_state,
+    load_full_state,
+)
+from asr.training.step_module import CtcStep
+
+
+@dataclass(frozen=True, kw_only=True)
+class BatchLosses:
+    """What one batch gave, on the device and detached.
+
+    Args:
+        ctc: (batch,) float32, nats of each utterance.
+        auxiliary: Scalar, sum of the encoder's own losses.
+        log_probs: (batch, time, vocab) float32.
+        lengths: (batch,) int64, frames of `log_probs`.
+    """
+
+    ctc: Tensor
+    auxiliary: Tensor
+    log_probs: Tensor
+    lengths: Tensor
+
+
+class Learner:
+    """Everything that an optimizer step changes.
+
+    Args:
+        config: The training section.
+        model: The model with its first weights, on the CPU.
+        fabric: Lightning's launched engine.
+        extractor: Waveform to features.
+        spec_augment: Masks on training features; None leaves them whole.
+        checkpoints: Folder of the files of `averaging = "checkpoints"`.
+    """
+
+    def __init__(
+        self,
+        config: TrainingConfig,
+        model: CtcModel,
+        *,
+        fabric: Fabric,
+        extractor: FeatureExtractor,
+        spec_augment: SpecAugment | None,
+        checkpoints: Path,
+    ) -> None:
+        self.model = model
+        self._config = config
+        self._fabric = fabric
+        self._extractor = extractor.to(fabric.device)
+        self._spec_augment = spec_augment
+        self._step_module = fabric.setup_module(CtcStep(model))
+        self._optimizer = torch.optim.AdamW(
+            model.parameter_groups(weight_decay=config.weight_decay),
+            lr=config.learning_rate,
+            betas=config.betas,
+            eps=config.epsilon,
+            fused=True,
+        )
+        self._peak_rates = [group["lr"] for group in self._optimizer.param_groups]
+        self.average = weight_average(config, model, checkpoints)
+
+    def train_mode(self) -> None:
+        """Dropout on, statistics of the batch."""
+        self._step_module.train()
+
+    def backward(self, batch: Batch, *, share: float, last: bool) -> BatchLosses:
+        """Add the gradients of one batch.
+
+        The loss is the mean over all labels of the batch: utterances count by their labels, so
+        that the gradient's scale does not depend on how long the utterances of a batch are.
+
+        Args:
+            batch: The batch, on any device.
+            share: Weight of this batch within the optimizer step.
+            last: Whether the optimizer step follows, so that processes exchange gradients now.
+
+        Returns:
+            The batch's losses.
+        """
+        batch = batch.to(self._fabric.device)
+        with self._fabric.no_backward_sync(self._step_module, enabled=not last):
+            output = self._forward(batch, augment=True)
+            labels = batch.label_lengths.sum().clamp(min=1)
+            loss = output["ctc"].sum() / labels + output["auxiliary"]
+            with warnings.catch_warnings():
+                # DDP's remark about speed; kernels of width 1 have more than one right stride.
+                warnings.filterwarnings("ignore", message="Grad strides do not match")
+                self._fabric.backward(loss * share)
+        return _detached(output)
+
+    def step(self, factor: float) -> Tensor:
+        """Clip, step at `factor` times the peak rate, and forget the gradients.
+
+        Returns:
+            Scalar, the 2-norm of all gradients before clipping.
+        """
+        limit = self._config.gradient_clip_norm or float("inf")
+        norm = self._fabric.clip_gradients(
+            self._step_module, self._optimizer, max_norm=limit, error_if_nonfinite=False
+        )
+        assert norm is not None
+        for group, peak in zip(self._optimizer.param_groups, self._peak_rates, strict=True):
+            group["lr"] = peak * factor
+        self._optimizer.step()
+        self._optimizer.zero_grad(set_to_none=True)
+        return norm.full_tensor() if hasattr(norm, "full_tensor") else norm
+
+    def after_step(self, step: int) -> None:
+        """What follows step `step` (from 1): the attention's own updates, then the average."""
+        self.model.after_step()
+        if isinstance(self.average, ExponentialAverage):
+            self.average.update(step)
+
+    @torch.no_grad()
+    def evaluate(self, batch: Batch) -> BatchLosses:
+        """Losses and log-probabilities without augmentation."""
+        self._step_module.eval()
+        return _detached(self._forward(batch.to(self._fabric.device), augment=False))
+
+    def _forward(self, batch: Batch, *, augment: bool) -> dict[str, Tensor]:
+        with torch.no_grad():
+            computed = self._extractor(batch.waveforms, batch.waveform_lengths)
+            features = computed.features
+            if augment and self._spec_augment is not None:
+                features = self._spec_augment(features, computed.lengths)
+        output: dict[str, Tensor] = self._step_module(
+            features, computed.lengths, batch.labels, batch.label_lengths
+        )
+        return output
+
+    def forget_gradients(self) -> None:
+        """Drop all gradients."""
+        self._optimizer.zero_grad(set_to_none=True)
+
+    @contextmanager
+    def averaged(self, epoch: int) -> Iterator[None]:
+        """The model holds the averaged weights in this context; `epoch` is the last that ended."""
+        if isinstance(self.average, ExponentialAverage):
+            with self.average.applied():
+                yield
+        elif isinstance(self.average, EpochMean):
+            own = self.model_state()
+            load_full_state(self.model, self.average.mean(epoch))
+            try:
+                yield
+            finally:
+                load_full_state(self.model, own)
+        else:
+            yield
+
+    def model_state(self) -> dict[str, Tensor]:
+        """Copies of the model's whole state on the CPU; to be called on all processes."""
+        return full_state(self.model)
+
+    def load_model_state(self, state: dict[str, Tensor]) -> None:
+        """Take over a state that `model_state` gave."""
+        load_full_state(self.model, state)
+
+    def optimizer_state(self) -> dict[str, Any]:
+        """The optimizer's whole state; to be called on all processes."""
+        return full_optimizer_state(self._optimizer)
+
+    def average_state(self) -> dict[str, Tensor]:
+        """State of the moving average; empty for what has none. To be called on all processes."""
+        if not isinstance(self.average, ExponentialAverage):
+            return {}
+        with self.average.applied():
+            return self.model_state()
+
+    def load(
+        self, *, model: dict[str, Tensor], optimizer: dict[str, Any], average: dict[str, Tensor]
+    ) -> None:
+        """Take over the states that the methods above gave."""
+        if isinstance(self.average, ExponentialAverage):
+            load_full_state(self.model, average)
+            self.average.restart()
+        load_full_state(self.model, model)
+        load_full_optimizer_state(self._optimizer, optimizer)
+
+
+def _detached(output: dict[str, Tensor]) -> BatchLosses:
+    return BatchLosses(
+        ctc=output["ctc"].detach(),
+        auxiliary=output["auxiliary"].detach(),
+        log_probs=output["log_probs"].detach(),
+        lengths=output["lengths"],
+    )

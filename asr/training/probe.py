@@ -1,0 +1,95 @@
+"""The largest batch, tried before training."""
+
+import logging
+import resource
+from collections.abc import Sequence
+
+import torch
+
+from asr.data.batch import Batch
+from asr.data.manifest import Utterance
+from asr.training.learner import Learner
+
+logger = logging.getLogger(__name__)
+
+
+def largest_batch(
+    utterances: Sequence[Utterance],
+    *,
+    batch_seconds: float,
+    slowest_speed: float,
+    sample_rate_hz: int,
+    longest_labels: int,
+) -> Batch:
+    """A batch of noise as large as any of training.
+
+    Args:
+        utterances: What is trained on.
+        batch_seconds: Audio seconds of a batch.
+        slowest_speed: Smallest factor of speed perturbation.
+        sample_rate_hz: Rate of the waveforms.
+        longest_labels: Tokens of the longest transcript.
+
+    Returns:
+        As many of the longest utterances as a batch holds: those need most memory.
+    """
+    seconds = max(utterance.duration_seconds for utterance in utterances) / slowest_speed
+    count = max(1, int(batch_seconds / seconds))
+    samples = int(seconds * sample_rate_hz)
+    generator = torch.Generator().manual_seed(0)
+    labels = torch.arange(longest_labels).repeat(count, 1) % 2 + 1
+    return Batch(
+        ids=tuple(f"probe-{number}" for number in range(count)),
+        waveforms=torch.randn(count, samples, generator=generator) * 0.01,
+        waveform_lengths=torch.full((count,), samples),
+        labels=labels,
+        label_lengths=torch.full((count,), longest_labels),
+    )
+
+
+def probe_memory(learner: Learner, batch: Batch, *, device: torch.device) -> None:
+    """Run a batch forward and backward, leaving the learner as it was, and log the peak.
+
+    Raises:
+        ValueError: Memory does not suffice.
+    """
+    state = learner.model_state()
+    cuda = device.type == "cuda"
+    if cuda:
+        torch.cuda.reset_peak_memory_stats(device)
+    learner.train_mode()
+    seconds = batch.waveforms.shape[1] / 16000
+    try:
+        learner.backward(batch, share=1.0, last=True)
+        if cuda:
+            torch.cuda.synchronize(device)
+    except (torch.OutOfMemoryError, MemoryError, RuntimeError) as error:
+        if not _is_out_of_memory(error):
+            raise
+        raise ValueError(
+            f"expected memory for {len(batch.ids)} utterances of {seconds:.1f} s in a batch, "
+            f"found: {str(error).splitlines()[0]}; lower data.batch_seconds (and raise "
+            "training.accumulate)"
+        ) from None
+    finally:
+        learner.forget_gradients()
+    learner.load_model_state(state)
+    peak_bytes = (
+        torch.cuda.max_memory_allocated(device)
+        if cuda
+        else resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
+    )
+    logger.info(
+        "largest batch: %d utterances of %.1f s, peak memory %.2f GiB on %s",
+        len(batch.ids),
+        seconds,
+        peak_bytes / 2**30,
+        device,
+    )
+
+
+def _is_out_of_memory(error: BaseException) -> bool:
+    text = str(error)
+    return isinstance(error, torch.OutOfMemoryError | MemoryError) or (
+        "can't allocate memory" in text or "out of memory" in text
+    )

@@ -1,0 +1,141 @@
+#!/usr/bin/env bash
+# From a corpus to a word error rate. See --help, or read on: the stages stand in reading order.
+set -euo pipefail
+
+usage() {
+    cat <<'HELP'
+recipes/librispeech/run.sh [option ...] [-- section.key=value ...]
+
+  --corpus NAME        synthetic (default; made on the spot), mini, 100h or 960h
+  --data DIR           LibriSpeech, or its parent, that is already there; nothing is downloaded
+  --exp DIR            experiment folder (default: exp/<corpus>-<config>)
+  --config FILE        default: the corpus's own, below conf/
+  --train-splits A,B   default: the corpus's own splits
+  --dev-splits A       splits to validate on while training
+  --test-splits C,D    splits to decode and score
+  --vocab-size N       token pieces (default: the corpus's own)
+  --token-type TYPE    unigram, bpe or char (default: unigram)
+  --lm-text FILE       not used by this recipe yet: an error
+  --device NAME        device to decode on (default: cpu)
+  --stage N            first stage (default 1)
+  --stop-stage N       last stage (default 6)
+  section.key=value    overrides of the config
+
+Stages: 1 corpus  2 manifests  3 tokenizer  4 training  5 decoding  6 scoring.
+Every stage can be run again: it continues or skips what is done. Interrupt with Ctrl-C at any time.
+HELP
+}
+
+fail() {
+    echo "error: $*" >&2
+    exit "${status:-1}"
+}
+
+repository=$(cd "$(dirname "${BASH_SOURCE[0]}")/../.." && pwd)
+corpus=synthetic data="" exp="" config="" train_splits="" dev_splits="" test_splits=""
+vocab_size="" token_type=unigram device=cpu stage=1 stop_stage=6
+while (($#)); do
+    case $1 in
+    -h | --help) usage && exit 0 ;;
+    --) shift && break ;;
+    --corpus | --data | --exp | --config | --train-splits | --dev-splits | --test-splits | \
+        --vocab-size | --token-type | --device | --stage | --stop-stage)
+        (($# > 1)) || status=2 fail "expected a value after $1; see --help"
+        name=${1#--}
+        printf -v "${name//-/_}" %s "$2"
+        shift 2
+        ;;
+    --lm-text) status=2 fail "expected no --lm-text, found $2: language models are not part of this recipe yet" ;;
+    *) status=2 fail "expected an option, found $1; see --help" ;;
+    esac
+done
+overrides=()
+for override in "$@"; do overrides+=(--set "$override"); done
+
+case $corpus in
+synthetic) defaults=(conformer_tiny synthetic-train synthetic-dev synthetic-test 128) ;;
+mini) defaults=(conformer_mini train-clean-5 dev-clean-2 dev-clean-2 128) ;;
+100h) defaults=(conformer_small train-clean-100 dev-clean test-clean,test-other 256) ;;
+960h) defaults=(conformer_medium train-clean-100,train-clean-360,train-other-500 dev-clean
+    test-clean,test-other 1024) ;;
+*) status=2 fail "expected --corpus synthetic, mini, 100h or 960h, found $corpus" ;;
+esac
+config=${config:-$repository/recipes/librispeech/conf/${defaults[0]}.toml}
+train_splits=${train_splits:-${defaults[1]}}
+dev_splits=${dev_splits:-${defaults[2]}}
+test_splits=${test_splits:-${defaults[3]}}
+vocab_size=${vocab_size:-${defaults[4]}}
+config_name=$(basename "$config" .toml)
+exp=${exp:-$repository/exp/$corpus-$config_name}
+[[ -f $config ]] || fail "expected a config at $config, found no file; give --config FILE"
+
+extras=()
+[[ $corpus == synthetic && -z $data ]] && extras=(synthetic)
+"$repository/tools/setup.sh" "${extras[@]}"
+asr=("$repository/.venv/bin/asr")
+
+download=()
+if [[ -z $data ]]; then
+    data=$repository/data/$corpus
+    [[ $corpus == synthetic ]] || download=(--download)
+fi
+manifests=$exp.data
+running() { ((stage <= $1 && $1 <= stop_stage)); }
+announce() { echo "== stage $1: $2" >&2; }
+
+if running 1; then
+    announce 1 corpus
+    if [[ $corpus == synthetic && $data == "$repository/data/synthetic" ]]; then
+        "${asr[@]}" prepare synthetic --root "$data"
+    elif ((${#download[@]} == 0)); then
+        [[ -d $data ]] || fail "expected LibriSpeech or its parent at $data, found no folder"
+    fi
+fi
+
+if running 2; then
+    announce 2 manifests
+    splits=$(printf '%s\n' "$train_splits,$dev_splits,$test_splits" | tr , '\n' | awk '!seen[$0]++' | paste -sd, -)
+    "${asr[@]}" prepare librispeech --root "$data" --splits "$splits" "${download[@]}" --out "$manifests"
+    join() { # the manifests of several splits as one; their audio paths are relative to the same folder
+        local split
+        for split in ${1//,/ }; do cat "$manifests/$split.jsonl"; done >"$2.part"
+        mv "$2.part" "$2"
+    }
+    join "$train_splits" "$manifests/train.jsonl"
+    join "$dev_splits" "$manifests/validation.jsonl"
+fi
+
+if running 3; then
+    announce 3 tokenizer
+    "${asr[@]}" tokenize --manifest "$manifests/train.jsonl" --vocab-size "$vocab_size" \
+        --type "$token_type" --out "$manifests/tokenizer"
+fi
+
+if running 4; then
+    announce 4 training
+    resume=()
+    [[ -e $exp ]] && resume=(--resume)
+    "${asr[@]}" train "$config" --out "$exp" "${resume[@]}" \
+        --set "data.train=$manifests/train.jsonl" \
+        --set "data.validation=$manifests/validation.jsonl" \
+        --set "data.tokenizer=$manifests/tokenizer" "${overrides[@]}"
+fi
+
+if running 5; then
+    announce 5 decoding
+    for split in ${test_splits//,/ }; do
+        "${asr[@]}" decode "$exp" "$manifests/$split.jsonl" --out "$exp/decoded/$split.jsonl" \
+            --device "$device"
+    done
+fi
+
+if running 6; then
+    announce 6 scoring
+    for split in ${test_splits//,/ }; do
+        echo "$split"
+        "${asr[@]}" score --ref "$manifests/$split.jsonl" --hyp "$exp/decoded/$split.jsonl" \
+            --json "$exp/decoded/$split.score.json" >"$exp/decoded/$split.score.txt"
+        head -n 3 "$exp/decoded/$split.score.txt"
+        echo "report: $exp/decoded/$split.score.txt and $exp/decoded/$split.score.json"
+    done
+fi

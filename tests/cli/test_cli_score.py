@@ -1,0 +1,79 @@
+import json
+from pathlib import Path
+
+import pytest
+import typer
+from typer.testing import CliRunner
+
+from asr.cli.score import score
+
+app = typer.Typer()
+app.command()(score)
+
+
+def write_lines(path: Path, records: list[dict[str, object]]) -> Path:
+    path.write_text("".join(json.dumps(record) + "\n" for record in records))
+    return path
+
+
+@pytest.fixture
+def ref(tmp_path: Path) -> Path:
+    return write_lines(
+        tmp_path / "ref.jsonl",
+        [
+            {"audio_filepath": "a.flac", "duration": 2.0, "text": "A B C D", "speaker": "1"},
+            {"audio_filepath": "b.flac", "duration": 3.0, "text": "E F", "speaker": "2"},
+        ],
+    )
+
+
+@pytest.fixture
+def hyp(tmp_path: Path) -> Path:
+    return write_lines(
+        tmp_path / "hyp.jsonl", [{"id": "b", "text": "E F"}, {"id": "a", "text": "a x c d"}]
+    )
+
+
+def test_score_prints_text_and_writes_json(ref: Path, hyp: Path, tmp_path: Path) -> None:
+    target = tmp_path / "new" / "score.json"
+    result = CliRunner().invoke(app, ["--ref", str(ref), "--hyp", str(hyp), "--json", str(target)])
+    assert result.exit_code == 0, result.output
+    assert result.stdout.startswith("WER 16.67 % [0.00, 25.00] (95 % by utterance, 2), ")
+    assert json.loads(target.read_text())["words"]["counts"]["rate"] == 1 / 6
+    assert list(target.parent.iterdir()) == [target]
+
+
+def test_score_against_another_system(ref: Path, hyp: Path, tmp_path: Path) -> None:
+    other = write_lines(
+        tmp_path / "other.jsonl", [{"id": "a", "text": ""}, {"id": "b", "text": "E F"}]
+    )
+    arguments = ["--ref", str(ref), "--hyp", str(hyp), "--against", str(other)]
+    result = CliRunner().invoke(app, arguments)
+    assert result.exit_code == 0, result.output
+    assert "WER 66.67 %: difference -50.00 points" in result.stdout
+
+
+def test_a_missing_hypothesis_is_an_error_unless_counted_as_deletions(
+    ref: Path, tmp_path: Path
+) -> None:
+    hyp = write_lines(tmp_path / "part.jsonl", [{"id": "a", "text": "A B C D"}])
+    with pytest.raises(ValueError, match="none for 1: b"):
+        score(ref=ref, hyp=hyp)
+    arguments = ["--ref", str(ref), "--hyp", str(hyp), "--missing", "deletions"]
+    result = CliRunner().invoke(app, arguments)
+    assert result.exit_code == 0, result.output
+    assert "WER 33.33 %" in result.stdout
+    assert "S/D/I 0/2/0" in result.stdout
+
+
+def test_wrong_usage_exits_with_2(ref: Path, hyp: Path) -> None:
+    arguments = ["--ref", str(ref), "--hyp", str(hyp), "--missing", "sometimes"]
+    assert CliRunner().invoke(app, arguments).exit_code == 2
+    assert CliRunner().invoke(app, ["--ref", str(ref)]).exit_code == 2
+
+
+def test_a_file_that_does_not_exist_is_named(ref: Path, hyp: Path, tmp_path: Path) -> None:
+    with pytest.raises(FileNotFoundError, match=r"none\.jsonl"):
+        score(ref=ref, hyp=tmp_path / "none.jsonl")
+    with pytest.raises(FileNotFoundError, match=r"none\.jsonl"):
+        score(ref=tmp_path / "none.jsonl", hyp=hyp)

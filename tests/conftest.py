@@ -1,0 +1,114 @@
+"""Fixtures that several folders of tests share."""
+
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pytest
+import safetensors.torch
+import torch
+from numpy.typing import NDArray
+
+from asr.config import load_config
+from asr.features.extractor import FeatureExtractor, Features, LogMel
+from asr.features.normalisation import estimate_normalisation
+from asr.model import CtcModel, build_model
+from asr.tokens.tokenizer import Tokenizer, train_tokenizer
+
+TINY_CONFIG = """
+[data]
+batch_seconds = 10.0
+workers = 0
+buckets = 1
+
+[features]
+mel_bins = 40
+
+[augmentation]
+
+[model]
+encoder = "conformer"
+width = 32
+layers = 2
+heads = 2
+dropout = 0.1
+kernel_frames = 7
+
+[model.subsampling]
+factor = 4
+channels = 8
+
+[model.attention]
+kind = "transformer_xl"
+
+[training]
+epochs = 1
+learning_rate = 1e-3
+weight_decay = 0.0
+gradient_clip_norm = 1.0
+schedule = "noam"
+warmup_steps = 10
+averaging = "none"
+"""
+
+
+NoiseMaker = Callable[..., NDArray[np.float32]]
+
+
+def coloured_noise(seconds: float, *, seed: int = 0, rate_hz: int = 16000) -> NDArray[np.float32]:
+    """Noise (sample,) whose colour changes four times a second, so that labels change."""
+    generator = np.random.default_rng(seed)
+    samples = generator.standard_normal(int(seconds * rate_hz))
+    for start in range(0, len(samples), rate_hz // 4):
+        part = samples[start : start + rate_hz // 4]
+        width = int(generator.integers(1, 12))
+        part[:] = np.convolve(part, np.ones(width) / width, mode="same")
+    return (0.1 * samples).astype(np.float32)
+
+
+@pytest.fixture(scope="session")
+def noise() -> NoiseMaker:
+    """Makes audio that the tiny experiment gives various labels to."""
+    return coloured_noise
+
+
+@pytest.fixture(scope="session")
+def letters() -> Tokenizer:
+    """A character tokenizer."""
+    return train_tokenizer(
+        ["the quick brown fox jumps over a lazy dog"], vocab_size=None, kind="char"
+    )
+
+
+@pytest.fixture(scope="session")
+def tiny_experiment(tmp_path_factory: pytest.TempPathFactory, letters: Tokenizer) -> Path:
+    """An experiment folder with random weights that give various labels to coloured noise."""
+    folder = tmp_path_factory.mktemp("experiment")
+    (folder / "config.toml").write_text(TINY_CONFIG, encoding="utf-8")
+    config = load_config(folder / "config.toml")
+    letters.save(folder / "tokenizer.model")
+    audio = torch.from_numpy(coloured_noise(30.0, seed=7)).unsqueeze(0)
+    lengths = torch.tensor([audio.shape[1]])
+    normalisation = estimate_normalisation(LogMel(config.features)(audio, lengths).features)
+    normalisation.save(folder / "normalisation.json")
+    features = FeatureExtractor(config.features, normalisation)(audio, lengths)
+    with torch.random.fork_rng():
+        torch.manual_seed(0)
+        model = build_model(
+            config.model, vocab_size=letters.vocab_size, feature_size=config.features.mel_bins
+        ).eval()
+    spread_labels(model, features)
+    safetensors.torch.save_file(model.state_dict(), folder / "model.safetensors")
+    return folder
+
+
+@torch.no_grad()
+def spread_labels(model: CtcModel, features: Features) -> None:
+    """Scale and shift the head so that every label is the best one of some frames."""
+    frames = model.encoder(features.features, features.lengths).output.flatten(0, 1)
+    frames = frames[frames.abs().sum(dim=1) > 0]
+    head = model.head.projection
+    head.weight.mul_(3 / (frames @ head.weight.T).std(dim=0).mean())
+    head.bias.copy_(-(head.weight @ frames.mean(dim=0)))
+    # The blank and the piece that begins a word.
+    head.bias[[0, 2]] += 2

@@ -1,0 +1,216 @@
+import math
+from itertools import groupby
+
+import pytest
+import torch
+from torch import Tensor
+
+from asr.decoding.greedy import BestPath, best_path, greedy_decode
+from asr.decoding.hypothesis import Hypothesis, Word
+from asr.tokens.tokenizer import Tokenizer
+
+
+def label(tokenizer: Tokenizer, piece: str) -> int:
+    return 0 if piece == "-" else tokenizer.pieces.index(piece.replace("_", "\u2581")) + 1
+
+
+def spelled(tokenizer: Tokenizer, frames: list[tuple[str, float]]) -> Tensor:
+    """(1, time, vocab) log-probabilities; each frame gives one piece its probability."""
+    vocab = tokenizer.vocab_size + 1
+    probabilities = torch.empty(1, len(frames), vocab, dtype=torch.float64)
+    for time, (piece, probability) in enumerate(frames):
+        probabilities[0, time] = (1 - probability) / (vocab - 1)
+        probabilities[0, time, label(tokenizer, piece)] = probability
+    return probabilities.log()
+
+
+def decode_one(log_probs: Tensor, tokenizer: Tokenizer, duration: float = 10.0) -> Hypothesis:
+    [hypothesis] = greedy_decode(
+        log_probs,
+        torch.tensor([log_probs.shape[1]]),
+        tokenizer,
+        frame_seconds=0.04,
+        durations_seconds=[duration],
+    )
+    return hypothesis
+
+
+def assert_close(found: Hypothesis, expected: Hypothesis) -> None:
+    assert found.text == expected.text
+    assert found.score == pytest.approx(expected.score, abs=1e-6)
+    assert found.duration_seconds == expected.duration_seconds
+    assert [word.word for word in found.words] == [word.word for word in expected.words]
+    for one, other in zip(found.words, expected.words, strict=True):
+        assert (one.start_seconds, one.end_seconds, one.confidence) == pytest.approx(
+            (other.start_seconds, other.end_seconds, other.confidence)
+        )
+
+
+def test_words_by_hand(letters: Tokenizer) -> None:
+    frames = [
+        ("-", 0.9),
+        ("_", 0.8),
+        ("T", 0.5),
+        ("T", 0.7),
+        ("-", 0.9),
+        ("T", 0.6),
+        ("_", 0.4),
+        ("_", 0.5),
+        ("A", 1.0 - 1e-9),
+        ("-", 0.9),
+    ]
+    hypothesis = decode_one(spelled(letters, frames), letters)
+    assert_close(
+        hypothesis,
+        Hypothesis(
+            text="TT A",
+            score=sum(math.log(p) for _, p in frames),
+            words=(
+                Word(
+                    word="TT",
+                    start_seconds=1 * 0.04,
+                    end_seconds=6 * 0.04,
+                    confidence=(0.8 + 0.7 + 0.6) / 3,
+                ),
+                Word(
+                    word="A",
+                    start_seconds=6 * 0.04,
+                    end_seconds=9 * 0.04,
+                    confidence=(0.5 + 1.0) / 2,
+                ),
+            ),
+            duration_seconds=10.0,
+        ),
+    )
+
+
+def test_first_word_needs_no_word_start(letters: Tokenizer) -> None:
+    hypothesis = decode_one(spelled(letters, [("O", 0.9), ("_", 0.9), ("X", 0.9)]), letters)
+    assert [word.word for word in hypothesis.words] == ["O", "X"]
+
+
+def test_lone_word_starts_make_no_words(letters: Tokenizer) -> None:
+    frames = [("_", 0.9), ("-", 0.9), ("_", 0.9), ("A", 0.9), ("_", 0.9)]
+    hypothesis = decode_one(spelled(letters, frames), letters)
+    assert hypothesis.text == "A"
+    assert [word.start_seconds for word in hypothesis.words] == [pytest.approx(0.08)]
+
+
+def test_only_blanks_give_an_empty_hypothesis(letters: Tokenizer) -> None:
+    hypothesis = decode_one(spelled(letters, [("-", 0.9)] * 3), letters)
+    assert (hypothesis.text, hypothesis.words) == ("", ())
+    assert hypothesis.score == pytest.approx(3 * math.log(0.9))
+
+
+def test_no_word_ends_after_the_audio(letters: Tokenizer) -> None:
+    hypothesis = decode_one(spelled(letters, [("-", 0.9), ("A", 0.9)]), letters, duration=0.05)
+    assert hypothesis.words[0].end_seconds == 0.05
+
+
+def test_equal_labels_of_neighbouring_items_do_not_merge(letters: Tokenizer) -> None:
+    one = spelled(letters, [("A", 0.9), ("A", 0.8)])
+    hypotheses = greedy_decode(
+        one.repeat(2, 1, 1),
+        torch.tensor([2, 2]),
+        letters,
+        frame_seconds=1.0,
+        durations_seconds=[2.0, 2.0],
+    )
+    assert [hypothesis.text for hypothesis in hypotheses] == ["A", "A"]
+    assert hypotheses[0] == hypotheses[1]
+
+
+def test_empty_batch_in_time(letters: Tokenizer) -> None:
+    hypotheses = greedy_decode(
+        torch.zeros(2, 0, letters.vocab_size + 1),
+        torch.tensor([0, 0]),
+        letters,
+        frame_seconds=0.04,
+        durations_seconds=[0.0, 0.01],
+    )
+    assert [(item.text, item.score) for item in hypotheses] == [("", 0.0), ("", 0.0)]
+
+
+def test_of_equal_labels_the_lowest_wins() -> None:
+    path = best_path(torch.zeros(1, 2, 5), torch.tensor([2]))
+    assert path.labels.tolist() == [[0, 0]]
+
+
+def test_joined_paths_are_the_whole(letters: Tokenizer) -> None:
+    log_probs = torch.randn(2, 9, 5, generator=torch.Generator().manual_seed(1)).log_softmax(2)
+    lengths = torch.tensor([9, 9])
+    whole = best_path(log_probs, lengths)
+    joined = BestPath.join([whole.stretch(slice(0, 4)), whole.stretch(slice(4, None))])
+    assert torch.equal(joined.labels, whole.labels)
+    assert torch.equal(joined.log_probs, whole.log_probs)
+
+
+def slow_oracle(
+    log_probs: Tensor, length: int, tokenizer: Tokenizer, frame_seconds: float, duration: float
+) -> Hypothesis:
+    """Frame by frame in plain Python."""
+    best = []
+    for time in range(length):
+        row = log_probs[time].tolist()
+        best.append((row.index(max(row)), max(row), time))
+    words: list[list[tuple[int, list[tuple[int, float, int]]]]] = []
+    for number, run in groupby(best, key=lambda frame: frame[0]):
+        frames = list(run)
+        if number == 0:
+            continue
+        if not words or tokenizer.pieces[number - 1].startswith("\u2581"):
+            words.append([])
+        words[-1].append((number, frames))
+    made = []
+    for word in words:
+        text = tokenizer.decode([number for number, _ in word]).replace(" ", "")
+        if text:
+            made.append(
+                Word(
+                    word=text,
+                    start_seconds=min(duration, word[0][1][0][2] * frame_seconds),
+                    end_seconds=min(duration, (word[-1][1][-1][2] + 1) * frame_seconds),
+                    confidence=sum(math.exp(max(f[1] for f in run)) for _, run in word) / len(word),
+                )
+            )
+    return Hypothesis(
+        text=" ".join(word.word for word in made),
+        score=sum(frame[1] for frame in best),
+        words=tuple(made),
+        duration_seconds=duration,
+    )
+
+
+@pytest.mark.parametrize("seed", range(5))
+def test_equals_a_slow_oracle(letters: Tokenizer, seed: int) -> None:
+    generator = torch.Generator().manual_seed(seed)
+    vocab = letters.vocab_size + 1
+    # Steps of three frames make repeats, a favoured blank and word start make words.
+    logits = 2 * torch.randn(6, 40, vocab, generator=generator).repeat_interleave(3, dim=1)
+    logits += torch.randn(6, 120, vocab, generator=generator)
+    logits[:, :, 0] += 2
+    logits[:, :, label(letters, "_")] += 2
+    log_probs = logits.log_softmax(dim=2)
+    lengths = torch.tensor([120, 1, 0, 77, 119, 50])
+    durations = [4.8, 0.04, 0.01, 3.0, 4.8, 2.0]
+    found = greedy_decode(
+        log_probs, lengths, letters, frame_seconds=0.04, durations_seconds=durations
+    )
+    assert len(found[0].words) > 3
+    for item, hypothesis in enumerate(found):
+        length = int(lengths[item])
+        expected = slow_oracle(log_probs[item], length, letters, 0.04, durations[item])
+        assert_close(hypothesis, expected)
+
+
+def test_padding_changes_nothing(letters: Tokenizer) -> None:
+    generator = torch.Generator().manual_seed(0)
+    log_probs = torch.randn(1, 30, letters.vocab_size + 1, generator=generator).log_softmax(2)
+    padded = torch.cat([log_probs, torch.full((1, 5, log_probs.shape[2]), torch.nan)], dim=1)
+    alone = greedy_decode(
+        log_probs, torch.tensor([30]), letters, frame_seconds=0.04, durations_seconds=[1.2]
+    )
+    batched = greedy_decode(
+        padded, torch.tensor([30]), letters, frame_seconds=0.04, durations_seconds=[1.2]
+    )
+    assert alone == batched

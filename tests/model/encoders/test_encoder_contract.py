@@ -1,0 +1,134 @@
+"""What every encoder x word pair must keep; new words are tested without a new test."""
+
+from dataclasses import dataclass
+
+import pytest
+import torch
+from torch import Tensor
+
+from asr.model import CtcModel, build_model
+from asr.model.attention import ATTENTION
+from asr.model.ctc import ctc_losses
+from asr.model.encoders import ENCODERS, parse_encoder
+
+_BINS = 20
+_SIZES: dict[str, dict[str, object]] = {"conformer": {"kernel_frames": 7}}
+
+
+def build(encoder: str, word: str, dropout: float = 0.0, **settings: object) -> CtcModel:
+    torch.manual_seed(0)
+    section = {
+        "encoder": encoder,
+        "width": 32,
+        "layers": 2,
+        "heads": 4,
+        "dropout": dropout,
+        "subsampling": {"factor": 4, "channels": 8},
+        "attention": {"kind": word},
+        **_SIZES.get(encoder, {}),
+        **settings,
+    }
+    return build_model(parse_encoder(section), vocab_size=9, feature_size=_BINS)
+
+
+@dataclass(frozen=True)
+class Pair:
+    encoder: str
+    word: str
+
+
+@pytest.fixture(
+    params=[Pair(e, w) for e in sorted(ENCODERS) for w in sorted(ATTENTION)],
+    ids=lambda pair: f"{pair.encoder}-{pair.word}",
+)
+def pair(request: pytest.FixtureRequest) -> Pair:
+    assert isinstance(request.param, Pair)
+    return request.param
+
+
+def _features(batch: int, time: int) -> Tensor:
+    return torch.randn(batch, time, _BINS, generator=torch.Generator().manual_seed(time))
+
+
+def test_valid_frames_do_not_depend_on_padding_or_batch(pair: Pair) -> None:
+    model = build(pair.encoder, pair.word).eval()
+    features = _features(1, 90)
+    alone = model(features, torch.tensor([90]))
+    padded = torch.cat([features, 1e3 * _features(1, 61)], dim=1)
+    together = model(torch.cat([padded, _features(1, 151)]), torch.tensor([90, 151]))
+    frames = int(alone.lengths[0])
+    assert together.lengths.tolist() == [frames, 37]
+    ours = together.log_probs[:1, :frames]
+    torch.testing.assert_close(ours, alone.log_probs, atol=1e-4, rtol=1e-4)
+    assert torch.equal(ours.argmax(dim=2), alone.log_probs.argmax(dim=2))
+
+
+def test_padding_gets_no_gradient(pair: Pair) -> None:
+    model = build(pair.encoder, pair.word).train()
+    features = _features(2, 120).requires_grad_()
+    output = model(features, torch.tensor([120, 70]))
+    labels = torch.randint(1, 9, (2, 4))
+    losses = ctc_losses(output.log_probs, output.lengths, labels, torch.tensor([4, 3]))
+    torch.autograd.backward(losses.sum())
+    assert features.grad is not None
+    assert not features.grad[1, 70:].any()
+    assert features.grad[1, :67].abs().sum(dim=1).all()
+    assert all(p.grad is None or p.grad.isfinite().all() for p in model.parameters())
+
+
+def test_training_statistics_ignore_padding(pair: Pair) -> None:
+    features = _features(2, 100)
+    models = [build(pair.encoder, pair.word).train() for _ in range(2)]
+    lengths = torch.tensor([100, 60])
+    models[0](features, lengths)
+    garbage = torch.cat([features, 1e3 * _features(2, 40)], dim=1)
+    garbage[1, 60:] = 77.0
+    models[1](garbage, lengths)
+    others = dict(models[1].named_buffers())
+    for name, buffer in models[0].named_buffers():
+        torch.testing.assert_close(others[name], buffer, atol=1e-5, rtol=1e-5)
+
+
+def test_bfloat16_is_finite(pair: Pair) -> None:
+    model = build(pair.encoder, pair.word, dropout=0.1).train()
+    with torch.autocast("cpu", torch.bfloat16):
+        output = model(_features(2, 100), torch.tensor([100, 60]))
+    assert output.log_probs.dtype == torch.float32
+    torch.autograd.backward(output.log_probs.mean())
+    assert all(p.grad is None or p.grad.isfinite().all() for p in model.parameters())
+
+
+def test_clip_without_a_frame_is_finite(pair: Pair) -> None:
+    output = build(pair.encoder, pair.word).eval()(_features(1, 3), torch.tensor([3]))
+    assert output.lengths.tolist() == [0]
+    assert output.log_probs.isfinite().all()
+
+
+def test_weights_survive_saving(pair: Pair) -> None:
+    model, other = (build(pair.encoder, pair.word).eval() for _ in range(2))
+    for parameter in other.parameters():
+        torch.nn.init.zeros_(parameter)
+    other.load_state_dict(model.state_dict())
+    features, lengths = _features(1, 60), torch.tensor([60])
+    assert torch.equal(model(features, lengths).log_probs, other(features, lengths).log_probs)
+
+
+@pytest.mark.filterwarnings("ignore::FutureWarning", "ignore::DeprecationWarning")
+def test_exported_program_equals_eager_at_another_length(pair: Pair) -> None:
+    model = build(pair.encoder, pair.word).eval()
+    batch = torch.export.Dim("batch", max=64)
+    shapes = {
+        "features": {
+            0: torch.export.Dim("batch", max=64),
+            1: torch.export.Dim("time", min=16, max=4096),
+        },
+        "lengths": {0: batch},
+    }
+    program = torch.export.export(
+        model, (_features(2, 80), torch.tensor([80, 50])), dynamic_shapes=shapes
+    )
+    features, lengths = _features(3, 133), torch.tensor([133, 40, 90])
+    exported = program.module()(features, lengths)
+    torch.testing.assert_close(
+        exported.log_probs, model(features, lengths).log_probs, atol=1e-5, rtol=1e-5
+    )

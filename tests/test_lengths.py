@@ -1,0 +1,34 @@
+import pytest
+import torch
+
+from asr.lengths import stft_length, strided_length, valid_mask
+
+
+def test_valid_mask_marks_each_items_own_frames() -> None:
+    mask = valid_mask(torch.tensor([0, 2, 3]), 3)
+    assert mask.tolist() == [[False, False, False], [True, True, False], [True, True, True]]
+
+
+@pytest.mark.parametrize("length", range(1, 40))
+@pytest.mark.parametrize(
+    ("kernel", "stride", "padding"), [(3, 2, 0), (3, 2, 1), (5, 3, 2), (1, 1, 0)]
+)
+def test_strided_length_is_what_a_convolution_gives(
+    length: int, kernel: int, stride: int, padding: int
+) -> None:
+    if length + 2 * padding < kernel:
+        assert strided_length(length, kernel=kernel, stride=stride, padding=padding) == 0
+        return
+    output = torch.conv1d(
+        torch.zeros(1, 1, length), torch.zeros(1, 1, kernel), stride=stride, padding=padding
+    )
+    expected = output.shape[2]
+    assert strided_length(length, kernel=kernel, stride=stride, padding=padding) == expected
+    tensor = strided_length(torch.tensor([length]), kernel=kernel, stride=stride, padding=padding)
+    assert tensor.tolist() == [expected]
+
+
+def test_stft_length_counts_windows_wholly_inside() -> None:
+    assert [
+        stft_length(n, window_samples=400, hop_samples=160) for n in (0, 399, 400, 559, 560)
+    ] == [0, 0, 1, 1, 2]

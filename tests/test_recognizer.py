@@ -1,0 +1,268 @@
+import logging
+import shutil
+from collections.abc import Callable, Sequence
+from pathlib import Path
+
+import numpy as np
+import pytest
+import safetensors.torch
+import soundfile
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from asr.data.manifest import Utterance
+from asr.decoding.acoustic_model import AcousticModel
+from asr.decoding.audio_input import AudioInput
+from asr.decoding.greedy import BestPath, best_path
+from asr.decoding.longform import LongformConfig
+from asr.features.extractor import FeatureExtractor, FeaturesConfig
+from asr.features.normalisation import Normalisation
+from asr.model import CtcModel
+from asr.recognizer import Recognizer, load
+from asr.tokens.tokenizer import Tokenizer
+
+RATE_HZ = 16000
+NoiseMaker = Callable[..., NDArray[np.float32]]
+
+
+@pytest.fixture(scope="module")
+def recognizer(tiny_experiment: Path) -> Recognizer:
+    return load(tiny_experiment)
+
+
+def test_order_is_kept_and_batches_change_nothing(
+    recognizer: Recognizer, noise: NoiseMaker
+) -> None:
+    seconds = [0.9, 3.1, 2.2, 0.4, 3.0, 1.7, 2.25, 0.05, 1.0]
+    inputs = [(noise(length, seed=seed), RATE_HZ) for seed, length in enumerate(seconds)]
+    alone = [recognizer.transcribe([item])[0] for item in inputs]
+    assert len({hypothesis.text for hypothesis in alone}) > 5
+    assert [hypothesis.duration_seconds for hypothesis in alone] == pytest.approx(seconds)
+    for batch_seconds in (1.0, 7.0, 1000.0):
+        batched = recognizer.transcribe(inputs, batch_seconds=batch_seconds)
+        assert [item.text for item in batched] == [item.text for item in alone]
+        for one, other in zip(alone, batched, strict=True):
+            assert other.score == pytest.approx(one.score, abs=1e-2)
+            assert [word.start_seconds for word in other.words] == [
+                word.start_seconds for word in one.words
+            ]
+
+
+def test_words_lie_within_the_audio(recognizer: Recognizer, noise: NoiseMaker) -> None:
+    [hypothesis] = recognizer.transcribe([(noise(3.0), RATE_HZ)])
+    assert hypothesis.words
+    times = [t for word in hypothesis.words for t in (word.start_seconds, word.end_seconds)]
+    assert times == sorted(times)
+    assert 0 <= times[0] <= times[-1] <= hypothesis.duration_seconds
+    assert all(0 < word.confidence <= 1 for word in hypothesis.words)
+
+
+def test_inputs_of_every_kind(recognizer: Recognizer, noise: NoiseMaker, tmp_path: Path) -> None:
+    samples = noise(2.0)
+    path = tmp_path / "a.wav"
+    soundfile.write(path, samples, RATE_HZ, subtype="FLOAT")
+    padded = np.concatenate([np.zeros(RATE_HZ, np.float32), samples])
+    soundfile.write(tmp_path / "b.wav", padded, RATE_HZ, subtype="FLOAT")
+    stretch = Utterance(
+        id="b", audio_filepath=tmp_path / "b.wav", duration_seconds=2.0, offset_seconds=1.0
+    )
+    inputs: list[AudioInput] = [path, str(path), (samples, RATE_HZ), stretch]
+    inputs.append((torch.from_numpy(samples), RATE_HZ))
+    texts = {hypothesis.text for hypothesis in recognizer.transcribe(inputs)}
+    assert len(texts) == 1
+    assert texts != {""}
+
+
+@pytest.mark.parametrize(("rate_hz", "channels"), [(8000, 1), (48000, 2)])
+def test_other_rates_and_stereo(
+    recognizer: Recognizer, noise: NoiseMaker, tmp_path: Path, rate_hz: int, channels: int
+) -> None:
+    samples = np.stack([noise(1.5, rate_hz=rate_hz)] * channels, axis=1)
+    path = tmp_path / "a.flac"
+    soundfile.write(path, samples, rate_hz)
+    [hypothesis] = recognizer.transcribe([path])
+    assert hypothesis.duration_seconds == pytest.approx(1.5)
+    assert hypothesis.text
+
+
+@pytest.mark.parametrize("seconds", [0.001, 0.05])
+def test_too_short_clip_is_empty_with_a_warning(
+    recognizer: Recognizer, noise: NoiseMaker, caplog: pytest.LogCaptureFixture, seconds: float
+) -> None:
+    with caplog.at_level(logging.WARNING):
+        [hypothesis] = recognizer.transcribe([(noise(seconds), RATE_HZ)])
+    assert (hypothesis.text, hypothesis.score, hypothesis.words) == ("", 0.0, ())
+    assert hypothesis.duration_seconds == pytest.approx(seconds)
+    [message] = caplog.messages
+    assert f"found {seconds:.3f} s; the hypothesis is empty" in message
+
+
+def test_no_inputs(recognizer: Recognizer) -> None:
+    assert recognizer.transcribe([]) == []
+
+
+def test_transcribe_raises_what_is_wrong(
+    recognizer: Recognizer, noise: NoiseMaker, tmp_path: Path
+) -> None:
+    with pytest.raises(FileNotFoundError, match=r"none\.flac"):
+        recognizer.transcribe([(noise(1.0), RATE_HZ), tmp_path / "none.flac"])
+
+
+def test_batch_seconds_are_checked(recognizer: Recognizer) -> None:
+    with pytest.raises(ValueError, match="batch_seconds above 0"):
+        recognizer.transcribe([], batch_seconds=0.0)
+
+
+def test_a_single_path_is_no_list(recognizer: Recognizer) -> None:
+    with pytest.raises(TypeError, match="put it in a list"):
+        recognizer.transcribe("a.wav")
+
+
+def test_one_failing_input_leaves_the_others(
+    recognizer: Recognizer, noise: NoiseMaker, tmp_path: Path
+) -> None:
+    (tmp_path / "text.flac").write_text("not audio")
+    good = (noise(1.0), RATE_HZ)
+    outcomes = {
+        outcome.index: outcome
+        for outcome in recognizer.outcomes([good, tmp_path / "text.flac", good])
+    }
+    assert outcomes[0].hypothesis == outcomes[2].hypothesis
+    assert outcomes[0].hypothesis is not None
+    assert isinstance(outcomes[1].error, ValueError)
+
+
+class LocalModel(AcousticModel):
+    """Labels from the subsampled features at 8 kHz: no frame sees more than a few neighbours."""
+
+    def __init__(self, experiment: Path, audio: NDArray[np.float32]) -> None:
+        config = FeaturesConfig(sample_rate_hz=8000, mel_bins=40)
+        normalisation = Normalisation.load(experiment / "normalisation.json")
+        model = load(experiment).acoustic_model.model
+        super().__init__(FeatureExtractor(config, normalisation), model)
+        self.longest_samples = 0
+        self.typical = self.subsampled(torch.from_numpy(audio)).mean(dim=1)
+
+    @torch.inference_mode()
+    def subsampled(self, waveform: Tensor) -> Tensor:
+        """(1, time, feature) of what comes before the encoder's blocks."""
+        features = self.extractor(waveform.unsqueeze(0), torch.tensor([len(waveform)])).features
+        subsampled: Tensor = self.model.encoder.subsampling(features)
+        return subsampled
+
+    def best_paths(self, waveforms: Sequence[Tensor]) -> list[BestPath]:
+        paths = []
+        for waveform in waveforms:
+            self.longest_samples = max(self.longest_samples, len(waveform))
+            scores = 20 * (self.subsampled(waveform) - self.typical)
+            log_probs = scores[:, :, : self.model.head.projection.out_features].log_softmax(dim=2)
+            paths.append(best_path(log_probs, torch.tensor([log_probs.shape[1]])))
+        return paths
+
+
+def test_long_recording_in_bounded_memory(
+    tiny_experiment: Path, letters: Tokenizer, noise: NoiseMaker, tmp_path: Path
+) -> None:
+    path = tmp_path / "five_minutes.wav"
+    half_minute = noise(30.0, rate_hz=8000)
+    soundfile.write(path, np.tile(half_minute, 10), 8000)
+    local = LocalModel(tiny_experiment, half_minute)
+    [hypothesis] = Recognizer(local, letters).transcribe([path], batch_seconds=90.0)
+    assert local.longest_samples <= 30.1 * 8000
+
+    one_pass = Recognizer(local, letters, longform=LongformConfig(limit_seconds=1000.0))
+    [expected] = one_pass.transcribe([path])
+    assert local.longest_samples == 300 * 8000
+    assert len(hypothesis.words) > 80
+    assert hypothesis.words[-1].end_seconds > 290
+    assert hypothesis.text == expected.text
+    assert hypothesis.score == pytest.approx(expected.score)
+    for one, other in zip(hypothesis.words, expected.words, strict=True):
+        assert (one.start_seconds, one.end_seconds) == (other.start_seconds, other.end_seconds)
+        assert one.confidence == pytest.approx(other.confidence, abs=1e-4)
+    assert hypothesis.duration_seconds == 300.0
+
+
+def test_long_recordings_and_short_ones_together(tiny_experiment: Path, noise: NoiseMaker) -> None:
+    loaded = load(tiny_experiment)
+    config = LongformConfig(limit_seconds=3.0, window_seconds=3.0, context_seconds=0.5)
+    recognizer = Recognizer(loaded.acoustic_model, loaded.tokenizer, longform=config)
+    inputs = [(noise(seconds, seed=2), RATE_HZ) for seconds in (2.0, 7.0, 1.0)]
+    found = recognizer.transcribe(inputs)
+    assert [item.duration_seconds for item in found] == [2.0, 7.0, 1.0]
+    assert found[1].words[-1].end_seconds > 6.5
+    assert found[0].text == loaded.transcribe(inputs[:1])[0].text
+    # How many windows share a batch changes nothing.
+    assert recognizer.transcribe(inputs, batch_seconds=1.0)[1].text == found[1].text
+
+
+def test_failure_inside_a_long_recording(
+    tiny_experiment: Path, letters: Tokenizer, noise: NoiseMaker, tmp_path: Path
+) -> None:
+    samples = noise(60.0, rate_hz=8000)
+    samples[-1] = np.nan
+    path = tmp_path / "a.wav"
+    soundfile.write(path, samples, 8000, subtype="FLOAT")
+    [outcome] = Recognizer(LocalModel(tiny_experiment, samples[:8000]), letters).outcomes([path])
+    assert "NaN" in str(outcome.error)
+    assert outcome.hypothesis is None
+
+
+@pytest.fixture
+def experiment(tiny_experiment: Path, tmp_path: Path) -> Path:
+    return Path(shutil.copytree(tiny_experiment, tmp_path / "exp"))
+
+
+@pytest.mark.parametrize("name", ["config.toml", "tokenizer.model", "model.safetensors"])
+def test_incomplete_experiment(experiment: Path, name: str) -> None:
+    (experiment / name).unlink()
+    with pytest.raises(FileNotFoundError, match=f"{name} at .*; give the folder of a finished"):
+        load(experiment)
+
+
+def test_missing_normalisation(experiment: Path) -> None:
+    (experiment / "normalisation.json").unlink()
+    with pytest.raises(FileNotFoundError, match=r"normalisation\.json"):
+        load(experiment)
+
+
+def test_no_folder(tmp_path: Path) -> None:
+    with pytest.raises(FileNotFoundError, match="found no folder"):
+        load(tmp_path / "none")
+
+
+def test_damaged_weights(experiment: Path) -> None:
+    path = experiment / "model.safetensors"
+    path.write_bytes(path.read_bytes()[:1000])
+    with pytest.raises(ValueError, match=r"model.safetensors: expected weights .* damaged"):
+        load(experiment)
+
+
+def test_weights_of_another_architecture(experiment: Path) -> None:
+    text = (experiment / "config.toml").read_text()
+    (experiment / "config.toml").write_text(text.replace("layers = 2", "layers = 1"))
+    with pytest.raises(ValueError, match="weights of the configured architecture") as caught:
+        load(experiment)
+    assert "\n" not in str(caught.value)
+
+
+def test_a_pickle_is_not_loaded(experiment: Path) -> None:
+    torch.save({"weight": torch.zeros(1)}, experiment / "model.safetensors")
+    with pytest.raises(ValueError, match="expected weights in safetensors format"):
+        load(experiment)
+
+
+@pytest.mark.parametrize("device", ["toaster", "meta:x"])
+def test_unknown_device(tiny_experiment: Path, device: str) -> None:
+    with pytest.raises(ValueError, match=f"expected a device that torch can use, found '{device}'"):
+        load(tiny_experiment, device=device)
+
+
+def test_loaded_weights_are_those_of_the_file(tiny_experiment: Path) -> None:
+    model = load(tiny_experiment).acoustic_model.model
+    assert isinstance(model, CtcModel)
+    assert not model.training
+    weights = safetensors.torch.load_file(tiny_experiment / "model.safetensors")
+    for name, value in model.state_dict().items():
+        assert torch.equal(value, weights[name])

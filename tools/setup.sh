@@ -1,0 +1,34 @@
+#!/usr/bin/env bash
+# Make .venv and install the project with its pinned dependencies: tools/setup.sh [EXTRA ...]
+# A second run with the same pins and extras returns at once.
+set -euo pipefail
+cd "$(dirname "${BASH_SOURCE[0]}")/.."
+
+find_python() {
+    local candidate
+    for candidate in "${PYTHON:-}" python3 python3.13 python3.12 python3.11; do
+        if [[ -n $candidate ]] && "$candidate" -c \
+            'import sys, venv, ensurepip; sys.exit(sys.version_info < (3, 11))' 2>/dev/null; then
+            echo "$candidate"
+            return
+        fi
+    done
+    echo "error: expected Python >= 3.11 with venv, found none; install it or set PYTHON" >&2
+    return 1
+}
+
+extras=$(printf '%s\n' "$@" | sort -u | paste -sd, -)
+digest=$(cat pyproject.toml constraints.txt | cksum | cut -d' ' -f1)
+stamp=".venv/attune-setup-$digest-$extras"
+[[ -e $stamp ]] && exit 0
+
+echo "setting up .venv (about 5 GB and a few minutes; only this once)" >&2
+if command -v uv >/dev/null 2>&1; then
+    [[ -d .venv ]] || uv venv --quiet --python '>=3.11' .venv >&2
+    VIRTUAL_ENV=$PWD/.venv uv pip install --quiet --constraints constraints.txt -e ".[$extras]" >&2
+else
+    [[ -d .venv ]] || "$(find_python)" -m venv .venv
+    .venv/bin/python -m pip install --quiet --disable-pip-version-check \
+        --constraint constraints.txt -e ".[$extras]" >&2
+fi
+touch "$stamp"
