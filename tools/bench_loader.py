@@ -18,7 +18,7 @@ from asr.data.manifest import Utterance, read_manifest
 from asr.features.augmentation import AugmentationConfig, WaveformAugment
 
 AUGMENTATIONS = {
-    "none": None,
+    "none": AugmentationConfig(),
     "speed": AugmentationConfig(speed_factors=(0.9, 1.0, 1.1)),
     "all": AugmentationConfig(
         speed_factors=(0.9, 1.0, 1.1),
@@ -64,7 +64,7 @@ def main() -> None:
                 DataConfig(batch_seconds=arguments.batch_seconds, workers=workers, buckets=20),
                 utterances,
                 encode=lambda text: [],
-                augment=config and WaveformAugment(config, sample_rate_hz=arguments.sample_rate_hz),
+                augment=WaveformAugment(config, sample_rate_hz=arguments.sample_rate_hz),
                 sample_rate_hz=arguments.sample_rate_hz,
                 seed=0,
             )

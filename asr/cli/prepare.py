@@ -21,12 +21,14 @@ from rich.progress import (
     TransferSpeedColumn,
 )
 
+from asr.cli.prepare_synthetic import synthetic
 from asr.data.corpora import folder as folder_corpus
 from asr.data.corpora import librispeech as librispeech_corpus
 from asr.data.corpora import table as table_corpus
 from asr.data.validation import ManifestReport
 
 app = typer.Typer(no_args_is_help=True, help="Make manifests from a corpus.")
+app.command("synthetic")(synthetic)
 
 _CPUS = os.cpu_count() or 1
 

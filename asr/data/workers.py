@@ -5,6 +5,7 @@ import functools
 import multiprocessing
 import os
 import signal
+import threading
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from multiprocessing import forkserver
@@ -91,12 +92,25 @@ def _signals_held_back() -> Iterator[None]:
         signal.pthread_sigmask(signal.SIG_SETMASK, former)
 
 
+def _end_with_parent() -> None:
+    """End this process when the training process is gone, even killed.
+
+    Torch watches the process id of the parent, which is the fork server here; and that one lives
+    as long as its children do.
+    """
+    parent = multiprocessing.parent_process()
+    assert parent is not None
+    parent.join()
+    os._exit(1)
+
+
 def _start_worker(worker: int, *, exiting: Event) -> None:
     def stop(number: int, frame: FrameType | None) -> None:
         # At the exit of the training process multiprocessing ends its children by SIGTERM.
         if exiting.is_set():
             os._exit(0)
 
+    threading.Thread(target=_end_with_parent, daemon=True).start()
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     signal.signal(signal.SIGTERM, stop)
     signal.pthread_sigmask(signal.SIG_UNBLOCK, _SIGNALS)

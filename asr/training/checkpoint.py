@@ -12,7 +12,7 @@ import safetensors.torch
 import torch
 from torch import Tensor
 
-from asr.training.files import write_atomically
+from asr.training.files import first_line, write_atomically
 
 logger = logging.getLogger(__name__)
 
@@ -113,7 +113,7 @@ def load_checkpoint(path: Path) -> Checkpoint:
     except (RuntimeError, EOFError, pickle.UnpicklingError) as error:
         raise ValueError(
             f"expected a checkpoint in {path}, found a damaged file "
-            f"({str(error).splitlines()[0]}); remove it to resume from the one before"
+            f"({first_line(error)}); remove it to resume from the one before"
         ) from None
     if not isinstance(content, dict) or content.get("format") != FORMAT:
         found = content.get("format") if isinstance(content, dict) else type(content).__name__

@@ -131,9 +131,14 @@ def open_experiment(
     if experiment.provenance.is_file():
         _check_same_run(experiment, config, record)
         return experiment
-    experiment.checkpoints.mkdir(parents=True, exist_ok=True)
-    save_config(config, experiment.config)
-    tokenizer.save(experiment.tokenizer)
+    try:
+        experiment.checkpoints.mkdir(parents=True, exist_ok=True)
+        save_config(config, experiment.config)
+        tokenizer.save(experiment.tokenizer)
+    except OSError as error:
+        raise OSError(
+            f"expected to write {out}, found: {error.strerror}; give a folder that can be written"
+        ) from None
     # Last, as its presence says that the others are whole.
     write_provenance(experiment, record)
     return experiment

@@ -33,12 +33,17 @@ def write_atomically(path: Path, write: Callable[[BinaryIO], object]) -> None:
             cause.__context__, (OSError, RuntimeError)
         ):
             cause = cause.__context__
-        reason = (isinstance(cause, OSError) and cause.strerror) or str(cause).splitlines()[0]
+        reason = (isinstance(cause, OSError) and cause.strerror) or first_line(cause)
         raise OSError(
             f"expected to write {path}, found: {reason}; make room or give a folder that can be "
             "written, then continue with --resume (what was saved before is intact)"
         ) from error
     _sync_folder(path.parent)
+
+
+def first_line(error: BaseException) -> str:
+    """What an error says, in one line."""
+    return (str(error).splitlines() or [type(error).__name__])[0]
 
 
 def _sync_folder(folder: Path) -> None:

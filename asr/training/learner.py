@@ -81,6 +81,11 @@ class Learner:
         self._peak_rates = [group["lr"] for group in self._optimizer.param_groups]
         self.average = weight_average(config, model, checkpoints)
 
+    @property
+    def parameters(self) -> int:
+        """Number of parameters of the model."""
+        return sum(parameter.numel() for parameter in self.model.parameters())
+
     def train_mode(self) -> None:
         """Dropout on, statistics of the batch."""
         self._step_module.train()

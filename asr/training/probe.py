@@ -8,6 +8,7 @@ import torch
 
 from asr.data.batch import Batch
 from asr.data.manifest import Utterance
+from asr.training.files import first_line
 from asr.training.learner import Learner
 
 logger = logging.getLogger(__name__)
@@ -58,7 +59,6 @@ def probe_memory(learner: Learner, batch: Batch, *, device: torch.device) -> Non
     if cuda:
         torch.cuda.reset_peak_memory_stats(device)
     learner.train_mode()
-    seconds = batch.waveforms.shape[1] / 16000
     try:
         learner.backward(batch, share=1.0, last=True)
         if cuda:
@@ -67,8 +67,8 @@ def probe_memory(learner: Learner, batch: Batch, *, device: torch.device) -> Non
         if not _is_out_of_memory(error):
             raise
         raise ValueError(
-            f"expected memory for {len(batch.ids)} utterances of {seconds:.1f} s in a batch, "
-            f"found: {str(error).splitlines()[0]}; lower data.batch_seconds (and raise "
+            f"expected memory for {len(batch.ids)} x {batch.waveforms.shape[1]} samples in a "
+            f"batch, found: {first_line(error)}; lower data.batch_seconds (and raise "
             "training.accumulate)"
         ) from None
     finally:
@@ -80,9 +80,9 @@ def probe_memory(learner: Learner, batch: Batch, *, device: torch.device) -> Non
         else resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
     )
     logger.info(
-        "largest batch: %d utterances of %.1f s, peak memory %.2f GiB on %s",
+        "largest batch: %d utterances of %d samples, peak memory %.2f GiB on %s",
         len(batch.ids),
-        seconds,
+        batch.waveforms.shape[1],
         peak_bytes / 2**30,
         device,
     )

@@ -93,7 +93,7 @@ def train(
     learner = _learner(config, model, normalisation, experiment, fabric=fabric)
     logger.info(
         "%d parameters, %d batches an epoch on each of %d processes (%s)",
-        sum(parameter.numel() for parameter in model.parameters()),
+        learner.parameters,
         len(data.training),
         fabric.world_size,
         fabric.device,
@@ -116,7 +116,7 @@ def train(
         progress=progress,
         sample_rate_hz=config.features.sample_rate_hz,
     )
-    received = _run(loop, experiment, progress, fabric=fabric)
+    received = _run(loop, experiment, progress, fabric=fabric, parameters=learner.parameters)
     return TrainingOutcome(signal=received, already_finished=False, step=progress.step)
 
 
@@ -193,12 +193,18 @@ def _validator(
 
 
 def _run(
-    loop: TrainingLoop, experiment: Experiment, progress: Progress, *, fabric: Fabric
+    loop: TrainingLoop,
+    experiment: Experiment,
+    progress: Progress,
+    *,
+    fabric: Fabric,
+    parameters: int,
 ) -> int | None:
     if not fabric.is_global_zero:
         return loop.run(None)
     record = read_provenance(experiment)
-    write_provenance(experiment, record | {"starts": record["starts"] + 1})
+    changes = {"starts": record["starts"] + 1, "parameters": parameters}
+    write_provenance(experiment, record | changes)
     with MetricsWriter(
         experiment.metrics, experiment.events, rows=progress.metrics_rows, step=progress.step
     ) as metrics:

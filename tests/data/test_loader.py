@@ -4,6 +4,7 @@ import signal
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -230,23 +231,29 @@ assert 1 + len(list(batches)) + len(list(loader)) == 2 * len(loader)
 batches = iter(loader)
 next(batches)
 print("loaded", flush=True)
+if sys.argv[2] == "killed":
+    os.kill(os.getpid(), signal.SIGKILL)
 sys.exit(3)
 """
 
 
-def test_group_signals_leave_loading_alone_and_exit_ends_the_workers(
-    utterances: list[Utterance], tmp_path: Path
+@pytest.mark.parametrize(("end", "status"), [("exit", 3), ("killed", -signal.SIGKILL)])
+def test_group_signals_leave_loading_alone_and_the_end_ends_the_workers(
+    utterances: list[Utterance], tmp_path: Path, end: str, status: int
 ) -> None:
     write_manifest(tmp_path / "train.jsonl", utterances)
+    # A worker that is left over holds the output open, so this would run into the limit.
     done = subprocess.run(
-        [sys.executable, "-c", _SCRIPT, str(tmp_path / "train.jsonl")],
+        [sys.executable, "-c", _SCRIPT, str(tmp_path / "train.jsonl"), end],
         start_new_session=True,
         capture_output=True,
         text=True,
         timeout=60,
         check=False,
     )
-    assert (done.returncode, done.stdout, done.stderr) == (3, "loaded\n", "")
+    assert (done.returncode, done.stdout) == (status, "loaded\n")
+    if end == "exit":
+        assert done.stderr == ""
 
 
 @pytest.mark.parametrize("world_size", [1, 2])
@@ -319,6 +326,6 @@ def test_no_training_manifest_is_an_error() -> None:
     ],
 )
 def test_value_out_of_range_is_an_error(name: str, value: float) -> None:
-    settings = {"batch_seconds": 60, "workers": 0, "buckets": 10, name: value}
+    settings: dict[str, Any] = {"batch_seconds": 60, "workers": 0, "buckets": 10, name: value}
     with pytest.raises(ValueError, match=name):
         DataConfig(**settings)

@@ -25,7 +25,7 @@ def tone(frequency_hz: float, *, seconds: float = 1.0) -> Tensor:
 
 def peak_hz(waveform: Tensor) -> float:
     spectrum = torch.fft.rfft(waveform * torch.hann_window(len(waveform))).abs()
-    return spectrum.argmax().item() * RATE_HZ / len(waveform)
+    return int(spectrum.argmax()) * RATE_HZ / len(waveform)
 
 
 def power_db(waveform: Tensor) -> float:

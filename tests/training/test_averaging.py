@@ -2,12 +2,15 @@ from pathlib import Path
 
 import pytest
 import torch
-from torch import nn
+from torch import Tensor, nn
 
 from asr.training.averaging import EpochMean, ExponentialAverage
 
 
 class _Model(nn.Module):
+    statistic: Tensor
+    count: Tensor
+
     def __init__(self) -> None:
         super().__init__()
         self.weight = nn.Parameter(torch.zeros(2))

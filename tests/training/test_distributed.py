@@ -1,0 +1,97 @@
+"""Several processes, and shares of weights."""
+
+import csv
+import subprocess
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+
+import pytest
+import torch
+from torch import distributed, nn
+from torch.distributed.device_mesh import DeviceMesh, init_device_mesh
+from torch.distributed.fsdp import fully_shard
+from torch.distributed.tensor import DTensor
+
+from asr.training.averaging import ExponentialAverage
+from asr.training.checkpoint import latest_checkpoint, load_checkpoint, load_weights
+from asr.training.sharding import (
+    full_optimizer_state,
+    full_state,
+    load_full_optimizer_state,
+    load_full_state,
+)
+
+
+def test_two_processes_train(
+    corpus: Path, tmp_path: Path, command: Sequence[str], environment: dict[str, str]
+) -> None:
+    out = tmp_path / "exp"
+    settings = ["training.devices=2", "training.epochs=1"]
+    line = [*command, "train", str(corpus / "config.toml"), "--out", str(out)]
+    line += [word for setting in settings for word in ("--set", setting)]
+    done = subprocess.run(line, env=environment, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+    assert done.stderr.count("validation loss") == 1
+    newest = latest_checkpoint(out / "checkpoints")
+    assert newest is not None
+    checkpoint = load_checkpoint(newest)
+    assert checkpoint.progress.epoch == 1
+    with (out / "metrics.csv").open() as stream:
+        rows = list(csv.DictReader(stream))
+    assert float(rows[-1]["validation_loss"]) < 20
+    weights = load_weights(out / "model.safetensors")
+    assert {name: tensor.shape for name, tensor in weights.items()} == {
+        name: tensor.shape for name, tensor in checkpoint.model.items()
+    }
+
+
+@pytest.fixture
+def mesh(tmp_path: Path) -> Iterator[DeviceMesh]:
+    """A process group of this process alone."""
+    distributed.init_process_group(
+        "gloo", init_method=f"file://{tmp_path / 'group'}", rank=0, world_size=1
+    )
+    yield init_device_mesh("cpu", (1,))
+    distributed.destroy_process_group()
+
+
+def _network() -> nn.Module:
+    torch.manual_seed(0)
+    return nn.Sequential(nn.Linear(3, 4), nn.BatchNorm1d(4), nn.Linear(4, 1))
+
+
+def _train(model: nn.Module, optimizer: torch.optim.Optimizer, *, steps: int) -> None:
+    for step in range(steps):
+        torch.manual_seed(step)
+        model(torch.randn(5, 3)).square().mean().backward()
+        optimizer.step()
+        optimizer.zero_grad()
+
+
+def test_sharded_states_equal_whole_ones(mesh: DeviceMesh) -> None:
+    whole, sharded = _network(), _network()
+    fully_shard(sharded, mesh=mesh)
+    assert isinstance(next(sharded.parameters()), DTensor)
+    optimizers = [torch.optim.AdamW(m.parameters(), lr=0.1, fused=True) for m in (whole, sharded)]
+    averages = [ExponentialAverage(model, 0.5) for model in (whole, sharded)]
+    for model, optimizer, average in zip((whole, sharded), optimizers, averages, strict=True):
+        _train(model, optimizer, steps=3)
+        average.update(1)
+    for name, tensor in full_state(whole).items():
+        torch.testing.assert_close(full_state(sharded)[name], tensor)
+    for name, tensor in averages[0].tensors.items():
+        torch.testing.assert_close(averages[1].tensors[name], tensor)
+    other = _network()
+    fully_shard(other, mesh=mesh)
+    optimizer = torch.optim.AdamW(other.parameters(), lr=0.1, fused=True)
+    load_full_state(other, full_state(sharded))
+    load_full_optimizer_state(optimizer, full_optimizer_state(optimizers[1]))
+    _train(sharded, optimizers[1], steps=2)
+    _train(other, optimizer, steps=2)
+    for name, tensor in full_state(sharded).items():
+        assert torch.equal(full_state(other)[name], tensor), name
+
+
+def test_state_of_another_model_is_refused() -> None:
+    with pytest.raises(ValueError, match="expected the weights of this model"):
+        load_full_state(_network(), {"weight": torch.zeros(1)})

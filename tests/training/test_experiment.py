@@ -1,0 +1,103 @@
+import json
+import shutil
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from asr.config import ExperimentConfig, load_config
+from asr.training.experiment import Experiment, open_experiment, read_provenance
+
+LoadConfig = Callable[..., ExperimentConfig]
+
+
+@pytest.fixture
+def experiment(load: LoadConfig, tmp_path: Path) -> Experiment:
+    return open_experiment(load(), tmp_path / "exp", resume=False, init=None)
+
+
+def test_folder_holds_config_tokenizer_and_provenance(
+    experiment: Experiment, load: LoadConfig, corpus: Path
+) -> None:
+    assert load_config(experiment.config) == load()
+    assert experiment.tokenizer.read_bytes() == (corpus / "tokenizer.model").read_bytes()
+    record = read_provenance(experiment)
+    assert record["seed"] == 1
+    assert len(record["corpus_sha256"]["train"]) == 64
+    assert {"command", "commit", "versions", "hardware", "hours"} <= record.keys()
+
+
+def test_existing_folder_needs_resume(experiment: Experiment, load: LoadConfig) -> None:
+    with pytest.raises(ValueError, match=r"expected a new folder.*--resume"):
+        open_experiment(load(), experiment.root, resume=False, init=None)
+
+
+def test_resume_names_every_changed_key(experiment: Experiment, load: LoadConfig) -> None:
+    changed = load("training.learning_rate=0.5", "model.attention.kind=full")
+    with pytest.raises(ValueError, match="other values of") as error:
+        open_experiment(changed, experiment.root, resume=True, init=None)
+    assert "training.learning_rate (0.01 -> 0.5)" in str(error.value)
+    assert "model.attention.kind (transformer_xl -> full)" in str(error.value)
+    assert load_config(experiment.config) == load()
+
+
+def test_resume_may_change_what_changes_no_weight(experiment: Experiment, load: LoadConfig) -> None:
+    changed = load("data.workers=3", "training.epochs=9", "training.keep_checkpoints=5")
+    open_experiment(changed, experiment.root, resume=True, init=None)
+    assert load_config(experiment.config) == changed
+
+
+def test_more_epochs_would_bend_the_cosine(load: LoadConfig, tmp_path: Path) -> None:
+    cosine = 'training.schedule="cosine"'
+    open_experiment(load(cosine), tmp_path / "exp", resume=False, init=None)
+    with pytest.raises(ValueError, match=r"training\.epochs \(3 -> 9\)"):
+        open_experiment(load(cosine, "training.epochs=9"), tmp_path / "exp", resume=True, init=None)
+
+
+def test_resume_with_another_corpus_is_refused(
+    experiment: Experiment, load: LoadConfig, corpus: Path, tmp_path: Path
+) -> None:
+    lines = (corpus / "train.jsonl").read_text().splitlines(keepends=True)
+    other = tmp_path / "other.jsonl"
+    other.write_text("".join(lines[:-1]))
+    with pytest.raises(ValueError, match=r"other content in data\.train;"):
+        open_experiment(load(f"data.train={other}"), experiment.root, resume=True, init=None)
+    shutil.copy(corpus / "train.jsonl", other)
+    open_experiment(load(f"data.train={other}"), experiment.root, resume=True, init=None)
+
+
+def test_half_made_folder_is_made_anew(experiment: Experiment, load: LoadConfig) -> None:
+    experiment.provenance.unlink()
+    experiment.config.write_text("half")
+    open_experiment(load(), experiment.root, resume=True, init=None)
+    assert load_config(experiment.config) == load()
+
+
+@pytest.mark.parametrize("name", ["train", "validation", "tokenizer"])
+def test_missing_data_is_named_before_anything_is_written(
+    name: str, load: LoadConfig, tmp_path: Path
+) -> None:
+    config = load(f"data.{name}={tmp_path / 'absent'}")
+    with pytest.raises(FileNotFoundError, match="absent, found no file"):
+        open_experiment(config, tmp_path / "exp", resume=False, init=None)
+    assert not (tmp_path / "exp").exists()
+
+
+def test_unset_data_is_named(corpus: Path, load: LoadConfig, tmp_path: Path) -> None:
+    text = (corpus / "config.toml").read_text().replace('train = "train.jsonl"\n', "")
+    (tmp_path / "config.toml").write_text(text)
+    with pytest.raises(ValueError, match=r"expected data\.train, found nothing"):
+        open_experiment(
+            load_config(tmp_path / "config.toml"), tmp_path / "exp", resume=False, init=None
+        )
+
+
+def test_folder_that_cannot_be_written_is_one_line(load: LoadConfig, tmp_path: Path) -> None:
+    (tmp_path / "file").touch()
+    with pytest.raises(OSError, match=r"expected to write .*Not a directory; give a folder"):
+        open_experiment(load(), tmp_path / "file" / "exp", resume=False, init=None)
+
+
+def test_init_is_remembered(load: LoadConfig, tmp_path: Path) -> None:
+    experiment = open_experiment(load(), tmp_path / "exp", resume=False, init=tmp_path / "other")
+    assert json.loads(experiment.provenance.read_text())["init"] == str(tmp_path / "other")

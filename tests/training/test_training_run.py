@@ -1,0 +1,145 @@
+"""`train` from end to end in one process."""
+
+import csv
+import os
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+
+import asr.recognizer
+from asr.config import ExperimentConfig
+from asr.training.checkpoint import latest_checkpoint, load_checkpoint, load_weights
+from asr.training.experiment import Experiment, read_provenance
+from asr.training.learner import Learner
+from asr.training.run import train
+from asr.training.step_module import CtcStep
+
+LoadConfig = Callable[..., ExperimentConfig]
+
+
+def test_folder_of_a_run(load: LoadConfig, corpus: Path, tmp_path: Path) -> None:
+    out = tmp_path / "exp"
+    outcome = train(load("training.epochs=1", "training.precision=bfloat16"), out)
+    assert {path.name for path in out.iterdir()} == {
+        "checkpoints",
+        "config.toml",
+        "metrics.csv",
+        "model.safetensors",
+        "normalisation.json",
+        "provenance.json",
+        "tensorboard",
+        "tokenizer.model",
+    }
+    with (out / "metrics.csv").open() as stream:
+        rows = list(csv.DictReader(stream))
+    assert rows[-1]["step"] == str(outcome.step)
+    assert 0 < float(rows[-1]["validation_loss"]) < 100
+    assert float(rows[0]["gradient_norm"]) > 0
+    record = read_provenance(Experiment(out))
+    assert record["hours"] > 0
+    assert record["parameters"] > 1000
+    assert record["starts"] == 1
+    assert all(
+        tensor.dtype != torch.bfloat16
+        for tensor in load_weights(out / "model.safetensors").values()
+    )
+    (hypothesis,) = asr.recognizer.load(out).transcribe([corpus / "u00.wav"])
+    assert hypothesis.duration_seconds == pytest.approx(0.8)
+
+
+def test_loss_falls(load: LoadConfig, tmp_path: Path) -> None:
+    train(load("training.epochs=6"), tmp_path / "exp")
+    with (tmp_path / "exp" / "metrics.csv").open() as stream:
+        losses = [float(row["loss"]) for row in csv.DictReader(stream) if row["loss"]]
+    assert losses[-1] < 0.7 * losses[0]
+
+
+def test_memory_probe_changes_nothing(load: LoadConfig, tmp_path: Path) -> None:
+    for name, probe in (("with", "true"), ("without", "false")):
+        train(load("training.max_steps=3", f"training.memory_probe={probe}"), tmp_path / name)
+    left, right = (
+        load_weights(tmp_path / name / "model.safetensors") for name in ("with", "without")
+    )
+    assert all(torch.equal(left[name], right[name]) for name in right)
+
+
+def test_too_large_a_batch_names_the_setting(
+    load: LoadConfig, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def backward(*args: Any, **settings: Any) -> None:  # noqa: ANN401
+        raise torch.OutOfMemoryError("CUDA out of memory. Tried to allocate\nmore")
+
+    monkeypatch.setattr(Learner, "backward", backward)
+    with pytest.raises(ValueError, match=r"out of memory.*lower data\.batch_seconds") as error:
+        train(load("training.memory_probe=true"), tmp_path / "exp")
+    assert "\n" not in str(error.value)
+
+
+def test_non_finite_loss_stops_and_keeps_the_last_checkpoint(
+    load: LoadConfig, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    calls = 0
+    original = CtcStep.forward
+
+    def poisoned(*args: Any) -> Any:  # noqa: ANN401
+        nonlocal calls
+        calls += args[0].training
+        output = original(*args)
+        if args[0].training and calls == 3:
+            output["ctc"] = output["ctc"] * torch.nan
+        return output
+
+    monkeypatch.setattr(CtcStep, "forward", poisoned)
+    with pytest.raises(ValueError, match=r"found loss nan at step 2 in a batch of [0-9]+ for u"):
+        train(load("training.checkpoint_every_steps=1"), tmp_path / "exp")
+    newest = latest_checkpoint(tmp_path / "exp" / "checkpoints")
+    assert newest is not None
+    checkpoint = load_checkpoint(newest)
+    assert checkpoint.progress.step == 1
+    assert all(tensor.isfinite().all() for tensor in checkpoint.model.values())
+
+
+def test_full_disk_keeps_what_was_saved(
+    load: LoadConfig, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    writes = 0
+    fsync = os.fsync
+
+    def full(descriptor: int) -> None:
+        nonlocal writes
+        writes += 1
+        if writes > 40:
+            raise OSError(28, "No space left on device")
+        fsync(descriptor)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(os, "fsync", full)
+        with pytest.raises(OSError, match="No space left on device"):
+            train(load(), tmp_path / "exp")
+    newest = latest_checkpoint(tmp_path / "exp" / "checkpoints")
+    assert newest is not None
+    assert load_checkpoint(newest).progress.step > 0
+    assert not list((tmp_path / "exp").rglob("*.part"))
+    train(load(), tmp_path / "exp", resume=True)
+
+
+def test_first_weights_of_another_experiment(load: LoadConfig, tmp_path: Path) -> None:
+    train(load("training.max_steps=2"), tmp_path / "first")
+    config = load(
+        "training.max_steps=1",
+        "training.learning_rate=1e-12",
+        "training.averaging=none",
+        "training.ema_decay=0",
+    )
+    train(config, tmp_path / "second", init=tmp_path / "first")
+    left, right = (
+        load_weights(tmp_path / name / "model.safetensors") for name in ("first", "second")
+    )
+    for name in left:
+        if "running" not in name:
+            torch.testing.assert_close(left[name], right[name])
+    with pytest.raises(ValueError, match="found another in encoder"):
+        train(load("model.width=32"), tmp_path / "third", init=tmp_path / "first")

@@ -1,0 +1,142 @@
+"""Speed and peak memory of a CTC training step and of greedy decoding from files.
+
+The step is the S preset on 8 x 12 s: forward, CTC loss, backward, clipping and AdamW, with the
+paper's dropout. Decoding writes a folder of FLAC files and decodes it as `asr decode` does.
+"""
+
+import argparse
+import json
+import multiprocessing
+import resource
+import statistics
+import tempfile
+import time
+from collections.abc import Callable
+from concurrent.futures import ProcessPoolExecutor
+from pathlib import Path
+
+import soundfile
+import torch
+
+from asr.config import load_config
+from asr.decoding.acoustic_model import AcousticModel
+from asr.features.extractor import FeatureExtractor, FeaturesConfig
+from asr.features.normalisation import Normalisation
+from asr.model import CtcModel, build_model
+from asr.model.ctc import ctc_losses
+from asr.recognizer import Recognizer
+from asr.tokens.tokenizer import train_tokenizer
+
+_CONF = Path(__file__).parent.parent / "recipes" / "librispeech" / "conf"
+_RATE_HZ = 16000
+_LABELS_PER_SECOND = 3.3
+_VOCABULARY = 1024
+_CASES = ("training step, float32", "training step, bfloat16", "greedy decoding from FLAC")
+
+
+def main() -> None:
+    """Measure and print one row a case, each in a process of its own."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--config", type=Path, default=_CONF / "conformer_small.toml")
+    parser.add_argument("--set", action="append", default=[], metavar="section.key=value")
+    parser.add_argument("--device", default="cuda" if torch.cuda.is_available() else "cpu")
+    parser.add_argument("--utterances", type=int, default=8)
+    parser.add_argument("--seconds", type=float, default=12.0)
+    parser.add_argument("--repeats", type=int, default=5)
+    parser.add_argument("--json", type=Path, help="also write the rows here")
+    args = parser.parse_args()
+    rows = []
+    for case in _CASES:
+        # Peak memory belongs to a process, so that each case needs its own.
+        with ProcessPoolExecutor(1, mp_context=multiprocessing.get_context("spawn")) as pool:
+            row = pool.submit(_measure, case, args).result()
+        print(
+            f"{case:28} {row['audio_seconds_per_second']:8.1f} audio s/s "
+            f"({row['slowest']:.1f} .. {row['fastest']:.1f}), "
+            f"peak {row['peak_bytes'] / 2**30:.2f} GiB, {row['threads']} threads on {args.device}",
+            flush=True,
+        )
+        rows.append({"case": case, "device": args.device, **row})
+    if args.json:
+        args.json.write_text(json.dumps(rows, indent=2) + "\n", encoding="utf-8")
+
+
+def _measure(case: str, args: argparse.Namespace) -> dict[str, float]:
+    torch.manual_seed(0)
+    config = load_config(args.config, args.set)
+    model = build_model(config.model, vocab_size=_VOCABULARY).to(args.device)
+    with tempfile.TemporaryDirectory() as folder:
+        if case == "greedy decoding from FLAC":
+            run = _decoding(model, args, config.features, Path(folder))
+        else:
+            run = _training_step(model, args, config.features, bfloat16="bfloat16" in case)
+        run()
+        times = [_seconds(run, args.device) for _ in range(args.repeats)]
+    speeds = sorted(args.utterances * args.seconds / seconds for seconds in times)
+    if args.device == "cpu":
+        peak_bytes = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
+    else:
+        peak_bytes = torch.cuda.max_memory_allocated()
+    return {
+        "audio_seconds_per_second": statistics.median(speeds),
+        "slowest": speeds[0],
+        "fastest": speeds[-1],
+        "peak_bytes": peak_bytes,
+        "threads": torch.get_num_threads(),
+    }
+
+
+def _seconds(run: Callable[[], None], device: str) -> float:
+    start = time.perf_counter()
+    run()
+    if device != "cpu":
+        torch.cuda.synchronize()
+    return time.perf_counter() - start
+
+
+def _training_step(
+    model: CtcModel, args: argparse.Namespace, features_config: FeaturesConfig, *, bfloat16: bool
+) -> Callable[[], None]:
+    device, count = args.device, args.utterances
+    frames = features_config.frames(args.seconds)
+    features = torch.randn(count, frames, features_config.mel_bins, device=device)
+    lengths = torch.full((count,), frames, device=device)
+    tokens = int(args.seconds * _LABELS_PER_SECOND)
+    labels = torch.randint(1, _VOCABULARY + 1, (count, tokens), device=device)
+    label_lengths = torch.full((count,), tokens, device=device)
+    groups = model.parameter_groups(weight_decay=1e-3)
+    optimizer = torch.optim.AdamW(groups, lr=1e-4, fused=True)
+
+    def step() -> None:
+        model.train()
+        with torch.autocast(device, torch.bfloat16, enabled=bfloat16):
+            output = model(features, lengths)
+        losses = ctc_losses(output.log_probs, output.lengths, labels, label_lengths)
+        torch.autograd.backward(losses.sum() / label_lengths.sum())
+        torch.nn.utils.clip_grad_norm_(model.parameters(), 5.0)
+        optimizer.step()
+        optimizer.zero_grad()
+
+    return step
+
+
+def _decoding(
+    model: CtcModel, args: argparse.Namespace, features_config: FeaturesConfig, folder: Path
+) -> Callable[[], None]:
+    generator = torch.Generator().manual_seed(0)
+    paths = []
+    for index in range(args.utterances):
+        samples = 0.1 * torch.randn(int(args.seconds * _RATE_HZ), generator=generator)
+        paths.append(folder / f"{index}.flac")
+        soundfile.write(paths[-1], samples.numpy(), _RATE_HZ)
+    bins = features_config.mel_bins
+    plain = Normalisation(mean=(0.0,) * bins, standard_deviation=(1.0,) * bins, frames=1)
+    extractor = FeatureExtractor(features_config, plain).to(args.device)
+    letters = "".join(chr(0x4E00 + index) for index in range(_VOCABULARY - 2))
+    tokenizer = train_tokenizer([letters], vocab_size=None, kind="char")
+    recognizer = Recognizer(AcousticModel(extractor, model), tokenizer)
+    return lambda: list(recognizer.transcribe(paths)).clear()
+
+
+if __name__ == "__main__":
+    main()
