@@ -6,9 +6,7 @@ from dataclasses import dataclass
 from itertools import islice
 from pathlib import Path
 
-import safetensors
 import torch
-from safetensors.torch import load_file
 from torch import Tensor
 
 from asr.config import load_config
@@ -17,24 +15,23 @@ from asr.decoding.acoustic_model import AcousticModel
 from asr.decoding.audio_input import (
     AudioInput,
     duration_seconds,
-    plan_batches,
     read_batches,
     read_input_blocks,
 )
+from asr.decoding.batching import BATCH_SECONDS, plan_batches
 from asr.decoding.greedy import BestPath, collapse
 from asr.decoding.hypothesis import Hypothesis
 from asr.decoding.longform import LongformConfig, cut_windows
 from asr.features.extractor import FeatureExtractor
 from asr.features.normalisation import Normalisation
-from asr.model import CtcModel, build_model
+from asr.model import build_model
+from asr.model.weights import WEIGHTS_FILE, load_weights, read_weights
 from asr.tokens.tokenizer import MODEL_FILE, Tokenizer
 
 logger = logging.getLogger(__name__)
 
 CONFIG_FILE = "config.toml"
-WEIGHTS_FILE = "model.safetensors"
 NORMALISATION_FILE = "normalisation.json"
-BATCH_SECONDS = 120.0
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -246,41 +243,9 @@ def load(path: str | Path, *, device: str = "cpu") -> Recognizer:
     model = build_model(
         config.model, vocab_size=tokenizer.vocab_size, feature_size=config.features.mel_bins
     )
-    load_weights(model, folder / WEIGHTS_FILE)
+    load_weights(model, read_weights(folder / WEIGHTS_FILE), path=folder / WEIGHTS_FILE)
     target = _device(device)
     return Recognizer(AcousticModel(extractor.to(target), model.to(target)), tokenizer)
-
-
-def load_weights(model: CtcModel, path: Path) -> None:
-    """Load weights of exactly this architecture.
-
-    Args:
-        model: The model; changed in place.
-        path: A safetensors file.
-
-    Raises:
-        ValueError: The file is damaged, or its tensors are not the model's.
-    """
-    try:
-        weights = load_file(path)
-    except safetensors.SafetensorError as error:
-        raise ValueError(
-            f"{path}: expected weights in safetensors format, found a damaged file ({error}); "
-            "copy it anew from the experiment"
-        ) from None
-    expected = {name: tuple(value.shape) for name, value in model.state_dict().items()}
-    found = {name: tuple(value.shape) for name, value in weights.items()}
-    differing = sorted(
-        name for name in expected.keys() | found.keys() if expected.get(name) != found.get(name)
-    )
-    if differing:
-        name = differing[0]
-        raise ValueError(
-            f"{path}: expected the weights of the configured architecture, found {len(differing)} "
-            f"tensors that differ (first {name}: expected {expected.get(name, 'none')}, found "
-            f"{found.get(name, 'none')}); use the config.toml and tokenizer of the same experiment"
-        )
-    model.load_state_dict(weights)
 
 
 def _device(name: str) -> torch.device:

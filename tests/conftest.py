@@ -5,7 +5,6 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-import safetensors.torch
 import torch
 from numpy.typing import NDArray
 
@@ -14,6 +13,7 @@ from asr.features.extractor import FeatureExtractor, Features, LogMel
 from asr.features.normalisation import estimate_normalisation
 from asr.model import CtcModel, build_model
 from asr.tokens.tokenizer import Tokenizer, train_tokenizer
+from asr.training.checkpoint import save_weights
 
 TINY_CONFIG = """
 [data]
@@ -98,7 +98,7 @@ def tiny_experiment(tmp_path_factory: pytest.TempPathFactory, letters: Tokenizer
             config.model, vocab_size=letters.vocab_size, feature_size=config.features.mel_bins
         ).eval()
     spread_labels(model, features)
-    safetensors.torch.save_file(model.state_dict(), folder / "model.safetensors")
+    save_weights(folder / "model.safetensors", model.state_dict())
     return folder
 
 

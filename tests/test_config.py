@@ -6,7 +6,8 @@ from asr.config import load_config, save_config
 from asr.model import build_model
 from asr.model.attention import ATTENTION
 
-_CONFIGS = sorted((Path(__file__).parent.parent / "recipes" / "librispeech" / "conf").glob("*.toml"))
+_RECIPE = Path(__file__).parent.parent / "recipes" / "librispeech"
+_CONFIGS = sorted((_RECIPE / "conf").glob("*.toml"))
 _SMALL = next(path for path in _CONFIGS if path.stem == "conformer_small")
 
 
@@ -43,7 +44,7 @@ def test_paths_follow_the_file_or_the_working_folder(
 def test_overrides_apply_in_order_and_take_toml_or_text() -> None:
     config = load_config(
         _SMALL,
-        ["model.layers=3", "model.layers=4", "model.norm=layer", 'features.normalisation="utterance"'],
+        ["model.layers=3", "model.layers=4", 'features.normalisation="utterance"'],
     )
     assert (config.model.layers, config.features.normalisation) == (4, "utterance")
 

@@ -85,7 +85,5 @@ def test_eight_utterances_are_overfitted_to_wer_0(eight_utterances: Path) -> Non
     (folder / "config.toml").write_text(_CONFIG)
     train(load_config(folder / "config.toml"), folder / "exp")
     hypotheses = asr.load(folder / "exp").transcribe([u.audio_filepath for u in utterances])
-    report = score(
-        utterances, {u.id: h.text for u, h in zip(utterances, hypotheses, strict=True)}
-    )
+    report = score(utterances, {u.id: h.text for u, h in zip(utterances, hypotheses, strict=True)})
     assert report.words.counts.errors == 0

@@ -1,7 +1,7 @@
 import pytest
 import torch
 
-from asr.lengths import stft_length, strided_length, valid_mask
+from asr.lengths import rounded_length, stft_length, strided_length, valid_mask
 
 
 def test_valid_mask_marks_each_items_own_frames() -> None:
@@ -32,3 +32,10 @@ def test_stft_length_counts_windows_wholly_inside() -> None:
     assert [
         stft_length(n, window_samples=400, hop_samples=160) for n in (0, 399, 400, 559, 560)
     ] == [0, 0, 1, 1, 2]
+
+
+def test_rounded_lengths_are_few_and_near() -> None:
+    rounded = [rounded_length(length) for length in range(1, 4000)]
+    assert all(after >= before for after, before in zip(rounded, range(1, 4000), strict=True))
+    assert max(after / max(before, 512) for before, after in enumerate(rounded, 1)) <= 1.125
+    assert len(set(rounded)) <= 32

@@ -1,48 +1,73 @@
-"""The command `asr`: the only place that knows all stages."""
+"""The command `asr`: the only place that knows all stages.
+
+Commands import what needs torch when they run, so that help and wrong usage take no time.
+"""
 
 import logging
+import os
 import sys
-from importlib import import_module
+from importlib.metadata import version
 
 import typer
+from typer.core import TyperGroup
+
+from asr.cli import decode, prepare, score, tokenize, train
+
+_COMMANDS = ("prepare", "tokenize", "train", "decode", "score")
+
+
+class _InOrderOfUse(TyperGroup):
+    """Lists commands in the order of their use; typer would put `prepare`, a group, last."""
+
+    def list_commands(self, ctx: typer.Context) -> list[str]:  # type: ignore[override]
+        return sorted(super().list_commands(ctx), key=_COMMANDS.index)
+
 
 app = typer.Typer(
     name="asr",
+    cls=_InOrderOfUse,
     no_args_is_help=True,
     add_completion=False,
     pretty_exceptions_enable=False,
-    help="Train, decode and compare speech recognisers.",
 )
+app.add_typer(prepare.app, name="prepare")
+app.command()(tokenize.tokenize)
+app.command()(train.train)
+app.command()(decode.decode)
+app.command()(score.score)
 
-# Command or group, its module and the name in it, in the order of --help.
-_COMMANDS = (
-    ("tokenize", "asr.cli.tokenize", "tokenize"),
-    ("train", "asr.cli.train", "train"),
-    ("decode", "asr.cli.decode", "decode"),
-    ("score", "asr.cli.score", "score"),
-)
+
+def _print_version(wanted: bool) -> None:
+    if wanted:
+        print(version("attune-asr"))
+        raise typer.Exit
 
 
 @app.callback()
 def configure(
     verbose: bool = typer.Option(False, "--verbose", "-v", help="Log details to standard error."),
+    _version: bool = typer.Option(
+        False,
+        "--version",
+        callback=_print_version,
+        is_eager=True,
+        help="Print the version and exit.",
+    ),
 ) -> None:
-    """Train, decode and compare speech recognisers."""
+    """Train, decode and compare speech recognisers.
+
+    From a corpus to a word error rate: prepare, tokenize, train, decode, score.
+    """
     logging.basicConfig(
         stream=sys.stderr, format="%(levelname)s %(message)s", level=logging.WARNING
     )
     logging.getLogger("asr").setLevel(logging.DEBUG if verbose else logging.INFO)
 
 
-def _register() -> None:
-    app.add_typer(import_module("asr.cli.prepare").app, name="prepare")
-    for name, module, function in _COMMANDS:
-        app.command(name)(getattr(import_module(module), function))
-
-
 def main() -> None:
     """Run the command line; a user's mistake ends in one line and exit status 1."""
-    _register()
+    # oneDNN keeps 1024 compiled kernels; a model needs about a hundred for each shape of batch.
+    os.environ.setdefault("ONEDNN_PRIMITIVE_CACHE_CAPACITY", "16384")
     try:
         app()
     except KeyboardInterrupt:

@@ -1,28 +1,31 @@
 """`asr decode`: audio to hypotheses."""
 
+from __future__ import annotations
+
 import sys
 import time
 from collections.abc import Iterable, Iterator
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import TYPE_CHECKING, Annotated, Literal
 
-import torch
 import typer
 from rich.console import Console
 from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
 
-from asr.data.audio import AUDIO_SUFFIXES
 from asr.data.manifest import Utterance, read_manifest
-from asr.decoding.audio_input import AudioInput
+from asr.decoding.batching import BATCH_SECONDS
 from asr.decoding.hypothesis_file import FORMATS, HypothesisRecord, HypothesisWriter
-from asr.recognizer import BATCH_SECONDS, Recognizer, load
+
+if TYPE_CHECKING:
+    from asr.decoding.audio_input import AudioInput
+    from asr.recognizer import Recognizer
 
 _STANDARD_INPUT = "-"
 _MANIFEST_SUFFIX = ".jsonl"
 
 
 def decode(
-    exp: Annotated[Path, typer.Argument(help="Experiment folder.")],
+    exp: Annotated[Path, typer.Argument(metavar="EXP", help="Folder that `asr train` wrote.")],
     inputs: Annotated[
         list[str],
         typer.Argument(
@@ -32,8 +35,8 @@ def decode(
         ),
     ],
     *,
-    out: Annotated[Path, typer.Option(help="The file to write.")],
-    decoder: Annotated[Literal["greedy"], typer.Option(help="How labels are searched.")] = "greedy",
+    out: Annotated[Path, typer.Option(help="File to write.")],
+    decoder: Annotated[Literal["greedy"], typer.Option(help="How the text is found.")] = "greedy",
     batch_seconds: Annotated[
         float, typer.Option(min=1.0, help="Most audio in a batch, padding included, in seconds.")
     ] = BATCH_SECONDS,
@@ -48,7 +51,7 @@ def decode(
         ),
     ] = "jsonl",
 ) -> None:
-    """Decode audio.
+    """Turn audio into text.
 
     Ids are the manifest's, else the path within the given folder or the
     name of the file, without suffix. The output has the order of the input.
@@ -56,6 +59,10 @@ def decode(
     A file that cannot be decoded is named on standard error and left out;
     the others are decoded, and the exit status is 1.
     """
+    import torch
+
+    from asr.recognizer import load
+
     sources = collect_inputs(inputs, standard_input=sys.stdin)
     # Before the model is loaded, so that an output that cannot be written is found at once.
     with HypothesisWriter(out, format_line=FORMATS[output_format]) as writer:
@@ -120,6 +127,8 @@ def _add(sources: dict[str, AudioInput], found: Iterable[tuple[str, AudioInput]]
 
 
 def _expand(path: Path) -> Iterator[tuple[str, AudioInput]]:
+    from asr.data.audio import AUDIO_SUFFIXES
+
     if path.suffix == _MANIFEST_SUFFIX:
         for utterance in read_manifest(path):
             yield utterance.id, utterance

@@ -5,7 +5,7 @@ import sys
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 from rich.console import Console
@@ -22,41 +22,49 @@ from rich.progress import (
 )
 
 from asr.cli.prepare_synthetic import synthetic
-from asr.data.corpora import folder as folder_corpus
-from asr.data.corpora import librispeech as librispeech_corpus
-from asr.data.corpora import table as table_corpus
-from asr.data.validation import ManifestReport
 
-app = typer.Typer(no_args_is_help=True, help="Make manifests from a corpus.")
+if TYPE_CHECKING:
+    from asr.data.validation import ManifestReport
+
+app = typer.Typer(no_args_is_help=True, help="Find and check a corpus; write its manifests.")
 app.command("synthetic")(synthetic)
 
 _CPUS = os.cpu_count() or 1
 
-Out = Annotated[Path, typer.Option("--out", help="Folder of the manifests.")]
+Out = Annotated[Path, typer.Option("--out", help="Folder to write the manifests to.")]
 SkipBroken = Annotated[
     bool, typer.Option("--skip-broken", help="Leave broken items out and list them.")
 ]
-Jobs = Annotated[int, typer.Option("--jobs", min=1, help="Threads that decode.")]
-Name = Annotated[str | None, typer.Option("--name", help="Name of the manifest.")]
+Jobs = Annotated[int, typer.Option("--jobs", min=1, help="Files to check at a time.")]
+Name = Annotated[
+    str | None, typer.Option("--name", help="Name of the manifest; by default that of the input.")
+]
 
 
 @app.command()
 def librispeech(  # noqa: PLR0917 - typer passes them by name
-    root: Annotated[Path, typer.Option("--root", help="LibriSpeech or its parent.")],
+    root: Annotated[
+        Path, typer.Option("--root", help="The folder LibriSpeech, or the one that holds it.")
+    ],
     out: Out,
     splits: Annotated[
-        str | None, typer.Option("--splits", help="Names with commas; without it all found.")
+        str | None,
+        typer.Option("--splits", help="Such as dev-clean,test-clean; by default all found."),
     ] = None,
     download: Annotated[
-        bool, typer.Option("--download", help="Download the splits that are missing.")
+        bool, typer.Option("--download", help="Download those of --splits that are missing.")
     ] = False,
     mirror: Annotated[
-        str | None, typer.Option("--mirror", help="Base address of the archives.")
+        str | None,
+        typer.Option("--mirror", help="Download from this address instead."),
     ] = None,
     skip_broken: SkipBroken = False,
     jobs: Jobs = _CPUS,
 ) -> None:
-    """LibriSpeech, Mini LibriSpeech and whatever has their layout."""
+    """LibriSpeech, Mini LibriSpeech, and folders laid out like them."""
+    from asr.data.corpora.librispeech import download as download_splits
+    from asr.data.corpora.librispeech import prepare
+
     names = None if splits is None else [name for name in splits.split(",") if name]
     if names == []:
         raise typer.BadParameter("expected names of splits, found none", param_hint="--splits")
@@ -68,9 +76,9 @@ def librispeech(  # noqa: PLR0917 - typer passes them by name
                 "needs --splits, the names of what to download", param_hint="--download"
             )
         with _progress(DownloadColumn(), TransferSpeedColumn()) as update:
-            librispeech_corpus.download(root, splits=names, mirror=mirror, progress=update)
+            download_splits(root, splits=names, mirror=mirror, progress=update)
     with _progress(MofNCompleteColumn()) as update:
-        report = librispeech_corpus.prepare(
+        report = prepare(
             root, out, splits=names, skip_broken=skip_broken, jobs=jobs, progress=update
         )
     finish(report.manifests, skip_broken=skip_broken)
@@ -78,15 +86,17 @@ def librispeech(  # noqa: PLR0917 - typer passes them by name
 
 @app.command()
 def folder(
-    directory: Annotated[Path, typer.Argument(metavar="DIR", help="Audio beside .txt files.")],
+    directory: Annotated[Path, typer.Argument(metavar="DIR", help="Searched with its subfolders.")],
     out: Out,
     name: Name = None,
     skip_broken: SkipBroken = False,
     jobs: Jobs = _CPUS,
 ) -> None:
-    """A folder of audio files, each beside a .txt file of the same name."""
+    """A folder of audio files, each beside a .txt file with its transcript."""
+    from asr.data.corpora.folder import prepare
+
     with _progress(MofNCompleteColumn()) as update:
-        report = folder_corpus.prepare(
+        report = prepare(
             directory,
             out,
             name=name or directory.absolute().name,
@@ -99,10 +109,11 @@ def folder(
 
 @app.command()
 def table(  # noqa: PLR0917 - typer passes them by name
-    file: Annotated[Path, typer.Argument(metavar="FILE", help="CSV, TSV or JSON lines.")],
+    file: Annotated[Path, typer.Argument(metavar="FILE", help="A .csv, .tsv or .jsonl file.")],
     out: Out,
     audio_column: Annotated[
-        str, typer.Option("--audio-column", help="Column of the paths, relative to the table.")
+        str,
+        typer.Option("--audio-column", help="Column of the audio paths, relative to the table."),
     ] = "path",
     text_column: Annotated[
         str, typer.Option("--text-column", help="Column of the transcripts.")
@@ -112,8 +123,10 @@ def table(  # noqa: PLR0917 - typer passes them by name
     jobs: Jobs = _CPUS,
 ) -> None:
     """A table of paths and transcripts; the columns id and speaker are optional."""
+    from asr.data.corpora.table import prepare
+
     with _progress(MofNCompleteColumn()) as update:
-        report = table_corpus.prepare(
+        report = prepare(
             file,
             out,
             name=name or file.stem,
@@ -126,7 +139,7 @@ def table(  # noqa: PLR0917 - typer passes them by name
     finish([report], skip_broken=skip_broken)
 
 
-def finish(reports: Sequence[ManifestReport], *, skip_broken: bool) -> None:
+def finish(reports: "Sequence[ManifestReport]", *, skip_broken: bool) -> None:
     """Print the summary of each manifest and every broken item; exit 1 where one was not written.
 
     Args:

@@ -5,17 +5,17 @@ from typing import Annotated
 
 import typer
 
-from asr.data.corpora.synthetic import generate
-
 
 def synthetic(
-    root: Annotated[Path, typer.Option(help="Folder that will contain LibriSpeech.")],
-    seed: Annotated[int, typer.Option(help="Seed of sentences, voices' manner and noise.")] = 0,
+    root: Annotated[Path, typer.Option(help="Folder in which to make LibriSpeech.")],
+    seed: Annotated[int, typer.Option(help="Another seed gives other recordings.")] = 0,
     jobs: Annotated[
-        int | None, typer.Option(min=1, help="Processes at a time; one a core where not given.")
+        int | None, typer.Option(min=1, help="Processes; by default one a core.")
     ] = None,
 ) -> None:
-    """Make a small corpus of SYNTHETIC speech (espeak-ng) in LibriSpeech's layout."""
+    """Make a small corpus of SYNTHETIC speech, without the network."""
+    from asr.data.corpora.synthetic import generate
+
     summary = generate(root, seed=seed, jobs=jobs)
     print(f"{'made' if summary.made else 'found finished'}: {root / 'LibriSpeech'}")
     for name, split in summary.splits.items():

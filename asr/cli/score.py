@@ -14,18 +14,19 @@ from asr.scoring.text import to_text
 
 def score(
     ref: Annotated[Path, typer.Option(help="Manifest with the reference transcripts.")],
-    hyp: Annotated[Path, typer.Option(help="Hypotheses, as `asr decode` writes them.")],
-    json: Annotated[
-        Path | None, typer.Option(help="Write the report as JSON to this file.")
-    ] = None,
+    hyp: Annotated[Path, typer.Option(help="Hypotheses that `asr decode` wrote (jsonl).")],
+    json: Annotated[Path | None, typer.Option(help="File to write the report to, as JSON.")] = None,
     against: Annotated[
         Path | None, typer.Option(help="Hypotheses of another system to compare with.")
     ] = None,
     missing: Annotated[
-        Missing, typer.Option(help="What an utterance without hypothesis is.")
+        Missing, typer.Option(help="What an utterance without a hypothesis counts as.")
     ] = "error",
 ) -> None:
-    """Score hypotheses: WER and CER with 95 % intervals, speakers, the worst utterances."""
+    """Compare hypotheses with references: word and character error rates.
+
+    With 95 % intervals, a table of speakers and the worst utterances.
+    """
     report = score_hypotheses(
         read_manifest(ref),
         _texts(hyp),

@@ -14,18 +14,16 @@ logger = logging.getLogger(__name__)
 
 def tokenize(
     manifest: Annotated[
-        list[Path], typer.Option(help="Manifest with transcripts; may be given several times.")
+        list[Path], typer.Option(help="Manifest with transcripts; repeat it for several.")
     ],
-    out: Annotated[Path, typer.Option(help="Folder for tokenizer.model.")],
+    out: Annotated[Path, typer.Option(help="Folder to write, with tokenizer.model in it.")],
     vocab_size: Annotated[
         int | None,
-        typer.Option(
-            min=1, help="Number of pieces, the unknown piece included; not needed for char."
-        ),
+        typer.Option(min=1, help="Number of pieces, the unknown piece included; char needs none."),
     ] = None,
-    kind: Annotated[TokenizerKind, typer.Option("--type", help="What the pieces are.")] = "unigram",
+    kind: Annotated[TokenizerKind, typer.Option("--type", help="Kind of the pieces.")] = "unigram",
 ) -> None:
-    """Train a SentencePiece tokenizer on the transcripts of manifests."""
+    """Train a tokenizer: which pieces of words a recogniser writes."""
     utterances = [utterance for path in manifest for utterance in read_manifest(path)]
     texts = [utterance.text for utterance in utterances if utterance.text is not None]
     if len(texts) < len(utterances):

@@ -1,6 +1,5 @@
 """Reading audio files: mono float32 at one rate, whole, in part, or in blocks of bounded memory."""
 
-import functools
 import math
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -11,10 +10,9 @@ import numpy as np
 import soundfile
 import torch
 from torch import Tensor
-from torch.nn import functional as F
-from torchaudio.transforms import Resample
 
 from asr.data.audio_containers import check_container
+from asr.data.resampling import group_samples, resample_blocks
 
 AUDIO_SUFFIXES = frozenset({".flac", ".wav", ".mp3", ".ogg", ".opus"})
 
@@ -105,28 +103,35 @@ def read_audio(
             samples, or ends before the stretch does.
         FileNotFoundError: There is no such file.
     """
-    with _opened(path) as (stream, file_frames):
-        start, frames = _stretch_frames(
+    blocks = list(
+        audio_blocks(
             path,
-            rate_hz=stream.samplerate,
-            file_frames=file_frames,
+            sample_rate_hz=sample_rate_hz,
+            block_seconds=math.inf,
             offset_seconds=offset_seconds,
             duration_seconds=duration_seconds,
         )
-        if start:
-            stream.seek(start)
-        blocks = list(_blocks(path, stream, frames, sample_rate_hz, block_frames=_READ_FRAMES))
-        return blocks[0] if len(blocks) == 1 else torch.cat(blocks)
+    )
+    return blocks[0] if len(blocks) == 1 else torch.cat(blocks)
 
 
-def audio_blocks(path: Path, *, sample_rate_hz: int, block_seconds: float) -> Iterator[Tensor]:
-    """Read an audio file of any length in bounded memory.
+def audio_blocks(
+    path: Path,
+    *,
+    sample_rate_hz: int,
+    block_seconds: float,
+    offset_seconds: float = 0.0,
+    duration_seconds: float | None = None,
+) -> Iterator[Tensor]:
+    """Read an audio file of any length, or a stretch of it, in bounded memory.
 
     Args:
         path: As in `read_audio`.
         sample_rate_hz: Rate of the result.
         block_seconds: Length of each block but the last, > 0, up to the reach of the
-            resampling filter.
+            resampling filter; longer ones than one read of the decoder are split.
+        offset_seconds: Start of the stretch.
+        duration_seconds: Length of the stretch; None = to the end.
 
     Yields:
         (sample,) float32, consecutive blocks that together equal `read_audio`.
@@ -140,8 +145,17 @@ def audio_blocks(path: Path, *, sample_rate_hz: int, block_seconds: float) -> It
         raise ValueError(
             f"expected block_seconds > 0, found {block_seconds}; give a positive length"
         )
-    with _opened(path) as (stream, frames):
-        block_frames = max(1, round(block_seconds * stream.samplerate))
+    with _opened(path) as (stream, file_frames):
+        start, frames = _stretch_frames(
+            path,
+            rate_hz=stream.samplerate,
+            file_frames=file_frames,
+            offset_seconds=offset_seconds,
+            duration_seconds=duration_seconds,
+        )
+        if start:
+            stream.seek(start)
+        block_frames = max(1, round(min(block_seconds * stream.samplerate, _READ_FRAMES)))
         yield from _blocks(path, stream, frames, sample_rate_hz, block_frames=block_frames)
 
 
@@ -158,44 +172,15 @@ def _blocks(
     if rate_hz == sample_rate_hz:
         yield from _mono_blocks(path, stream, frames, block_frames)
         return
-    divisor = math.gcd(rate_hz, sample_rate_hz)
-    group, group_out = rate_hz // divisor, sample_rate_hz // divisor
-    if group * group_out > _MAX_RESAMPLE_WEIGHTS:
+    group = group_samples(rate_hz, sample_rate_hz)
+    weights = group * group_samples(sample_rate_hz, rate_hz)
+    if weights > _MAX_RESAMPLE_WEIGHTS:
         raise AudioError(
             f"{path}: expected a common sampling rate, found {rate_hz} Hz, which takes a filter of "
-            f"over {group * group_out} weights to become {sample_rate_hz} Hz; convert the file"
+            f"over {weights} weights to become {sample_rate_hz} Hz; convert the file"
         )
     blocks = _mono_blocks(path, stream, frames, max(1, round(block_frames / group)) * group)
-    yield from _resampled_blocks(
-        blocks, _resampler(rate_hz, sample_rate_hz), group=group, group_out=group_out
-    )
-
-
-def _resampled_blocks(
-    blocks: Iterator[Tensor], resample: Resample, *, group: int, group_out: int
-) -> Iterator[Tensor]:
-    """Resample block by block with the filter's reach of context on both sides.
-
-    `group` samples in give `group_out` samples out with the same filters, so a block that
-    starts on a multiple of `group` gives the same samples as the whole.
-    """
-    context_groups = math.ceil(resample.width / group)
-    pending = torch.empty(0)
-    skip_groups = 0
-    for block in blocks:
-        pending = torch.cat([pending, block])
-        ready_groups = pending.numel() // group - context_groups
-        if ready_groups <= skip_groups:
-            continue
-        yield resample(pending)[skip_groups * group_out : ready_groups * group_out]
-        keep_from = max(0, ready_groups - context_groups)
-        skip_groups = ready_groups - keep_from
-        pending = pending[keep_from * group :]
-    # torchaudio computes the length in float32, which is off by one from some seconds on: give it
-    # a spare group, and cut exactly.
-    length = -(-pending.numel() * group_out // group)
-    if length > skip_groups * group_out:
-        yield resample(F.pad(pending, (0, group)))[skip_groups * group_out : length]
+    yield from resample_blocks(blocks, from_hz=rate_hz, to_hz=sample_rate_hz)
 
 
 @contextmanager
@@ -283,11 +268,6 @@ def _mono_blocks(
                 f"{path}: expected finite samples, found NaN or infinity; encode it again"
             )
         yield torch.from_numpy(samples)
-
-
-@functools.lru_cache(maxsize=16)
-def _resampler(from_hz: int, to_hz: int) -> Resample:
-    return Resample(from_hz, to_hz)
 
 
 def _one_line(error: Exception) -> str:

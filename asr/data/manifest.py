@@ -5,11 +5,8 @@ import os
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, fields
 from pathlib import Path
-from typing import Any
 
-
-class ManifestError(ValueError):
-    """A manifest that cannot be used; the message names the file and the line."""
+from asr.data.json_lines import JsonLinesError, json_field, json_objects
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -48,73 +45,45 @@ def read_manifest(path: Path) -> list[Utterance]:
 
     Raises:
         FileNotFoundError: The manifest does not exist.
-        ManifestError: A line is no JSON object, lacks a field or has one of the wrong type, or an
-            id
-            occurs twice.
+        JsonLinesError: A line is no JSON object, lacks a field or has one of the wrong type, or an
+            id occurs twice.
     """
     if not path.is_file():
         raise FileNotFoundError(
             f"expected a manifest at {path}, found no file; run `asr prepare` first"
         )
-    utterances = []
-    seen: dict[str, int] = {}
-    with path.open(encoding="utf-8") as lines:
-        for number, line in enumerate(lines, start=1):
-            if not line.strip():
-                continue
-            utterance = _parse_line(line, where=f"{path}:{number}", folder=path.parent)
-            if utterance.id in seen:
-                raise ManifestError(
-                    f"{path}:{number}: expected unique ids, found {utterance.id!r} again "
-                    f"(first on line {seen[utterance.id]}); give each utterance its own id"
-                )
-            seen[utterance.id] = number
-            utterances.append(utterance)
-    return utterances
+    utterances: dict[str, Utterance] = {}
+    places: dict[str, str] = {}
+    for where, record in json_objects(path):
+        utterance = _to_utterance(record, where=where, folder=path.parent)
+        if utterance.id in utterances:
+            raise JsonLinesError(
+                f"{where}: expected unique ids, found {utterance.id!r} again "
+                f"(first at {places[utterance.id]}); give each utterance its own id"
+            )
+        utterances[utterance.id] = utterance
+        places[utterance.id] = where
+    return list(utterances.values())
 
 
-def _parse_line(line: str, *, where: str, folder: Path) -> Utterance:
-    try:
-        record = json.loads(line)
-    except json.JSONDecodeError as error:
-        raise ManifestError(f"{where}: expected one JSON object a line, found: {error}") from None
-    if not isinstance(record, dict):
-        raise ManifestError(f"{where}: expected a JSON object, found {type(record).__name__}")
-    audio = _field(record, "audio_filepath", (str,), where)
-    duration = float(_field(record, "duration", (int, float), where))
-    offset = float(_field(record, "offset", (int, float), where, default=0.0))
-    if not (0 <= duration < float("inf") and 0 <= offset < float("inf")):
-        raise ManifestError(
-            f"{where}: expected finite seconds >= 0, found duration {duration}, offset {offset}"
+def _to_utterance(record: dict[str, object], *, where: str, folder: Path) -> Utterance:
+    audio = json_field(record, "audio_filepath", (str,), where=where)
+    duration = float(json_field(record, "duration", (int, float), where=where))
+    offset = float(json_field(record, "offset", (int, float), where=where, default=0.0))
+    if duration < 0 or offset < 0:
+        raise JsonLinesError(
+            f"{where}: expected seconds >= 0, found duration {duration}, offset {offset}; "
+            "correct or remove the line"
         )
-    speaker = _field(record, "speaker", (str, int, type(None)), where, default=None)
+    speaker = json_field(record, "speaker", (str, int), where=where, default=None)
     return Utterance(
-        id=str(_field(record, "id", (str, int), where, default=Path(audio).stem)),
+        id=str(json_field(record, "id", (str, int), where=where, default=Path(audio).stem)),
         audio_filepath=Path(os.path.normpath(folder.absolute() / audio)),
         duration_seconds=duration,
-        text=_field(record, "text", (str, type(None)), where, default=None),
+        text=json_field(record, "text", (str,), where=where, default=None),
         offset_seconds=offset,
         speaker=None if speaker is None else str(speaker),
     )
-
-
-_REQUIRED = object()
-
-
-def _field(
-    record: dict[str, Any],
-    name: str,
-    types: tuple[type, ...],
-    where: str,
-    default: object = _REQUIRED,
-) -> Any:  # noqa: ANN401 - the type is one of `types`, checked here
-    value = record.get(name, default)
-    if value is _REQUIRED:
-        raise ManifestError(f"{where}: expected the field {name!r}, found {sorted(record)}")
-    if value is not default and (not isinstance(value, types) or isinstance(value, bool)):
-        names = " or ".join(kind.__name__ for kind in types)
-        raise ManifestError(f"{where}: expected {name!r} to be {names}, found {value!r}")
-    return value
 
 
 def write_manifest(path: Path, utterances: Iterable[Utterance]) -> None:

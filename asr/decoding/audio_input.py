@@ -82,10 +82,10 @@ def read_input(item: AudioInput, *, sample_rate_hz: int) -> Tensor:
 
 
 def read_input_blocks(item: AudioInput, *, sample_rate_hz: int) -> Iterator[Tensor]:
-    """Read an input in blocks that together equal `read_input`; a whole file in bounded memory.
+    """Read an input in blocks that together equal `read_input`; a file in bounded memory.
 
     Args:
-        item: The input. A stretch that ends before its file does is held in memory as a whole.
+        item: The input.
         sample_rate_hz: Rate of the result.
 
     Yields:
@@ -95,21 +95,20 @@ def read_input_blocks(item: AudioInput, *, sample_rate_hz: int) -> Iterator[Tens
         FileNotFoundError: There is no such file.
         ValueError: The file or the samples cannot be used.
     """
-    if isinstance(item, str | Path):
-        path = Path(item)
-    elif isinstance(item, Utterance) and _is_whole_file(item):
-        path = item.audio_filepath
-    else:
+    if isinstance(item, Utterance):
+        yield from audio_blocks(
+            item.audio_filepath,
+            sample_rate_hz=sample_rate_hz,
+            block_seconds=_BLOCK_SECONDS,
+            offset_seconds=item.offset_seconds,
+            duration_seconds=item.duration_seconds,
+        )
+    elif isinstance(item, tuple):
         yield read_input(item, sample_rate_hz=sample_rate_hz)
-        return
-    yield from audio_blocks(path, sample_rate_hz=sample_rate_hz, block_seconds=_BLOCK_SECONDS)
-
-
-def _is_whole_file(utterance: Utterance) -> bool:
-    if utterance.offset_seconds > 0:
-        return False
-    whole_seconds = audio_info(utterance.audio_filepath).duration_seconds
-    return abs(whole_seconds - utterance.duration_seconds) < 0.01
+    else:
+        yield from audio_blocks(
+            Path(item), sample_rate_hz=sample_rate_hz, block_seconds=_BLOCK_SECONDS
+        )
 
 
 def _checked_samples(samples: Samples, rate_hz: int) -> Tensor:
@@ -132,26 +131,6 @@ def _checked_samples(samples: Samples, rate_hz: int) -> Tensor:
     if not torch.isfinite(waveform).all():
         raise ValueError("expected finite samples, found NaN or infinity; repair the recording")
     return waveform.detach().cpu().float()
-
-
-def plan_batches(durations: Sequence[tuple[int, float]], batch_seconds: float) -> list[list[int]]:
-    """Group inputs of similar length, the longest first.
-
-    Args:
-        durations: Pairs of index and seconds.
-        batch_seconds: Most seconds a batch, padding included; one longer input is a batch alone.
-
-    Returns:
-        Indices, one list a batch.
-    """
-    batches: list[list[int]] = []
-    longest = 0.0
-    for index, seconds in sorted(durations, key=lambda pair: (-pair[1], pair[0])):
-        if not batches or (len(batches[-1]) + 1) * longest > batch_seconds:
-            batches.append([])
-            longest = seconds
-        batches[-1].append(index)
-    return batches
 
 
 def read_batches(

@@ -1,20 +1,17 @@
 """Hypothesis files: JSON lines, one transcript a line; nothing already made is lost."""
 
 import json
-import math
 import os
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
-from types import TracebackType
 from typing import Any, Self
 
+from asr.data.json_lines import JsonLinesError, json_field, json_objects
 from asr.decoding.hypothesis import Hypothesis, Word
 
-
-class HypothesisFileError(ValueError):
-    """A hypothesis file that cannot be used; the message names the file and the line."""
+_NUMBER = (int, float)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -44,7 +41,7 @@ def read_hypotheses(path: Path) -> dict[str, Hypothesis]:
 
     Raises:
         FileNotFoundError: The file does not exist.
-        HypothesisFileError: A line is no JSON object, lacks a field or has one of the wrong type,
+        JsonLinesError: A line is no JSON object, lacks a field or has one of the wrong type,
             or an id occurs twice.
     """
     if not path.is_file():
@@ -52,86 +49,41 @@ def read_hypotheses(path: Path) -> dict[str, Hypothesis]:
             f"expected a hypothesis file at {path}, found no file; run `asr decode` first"
         )
     hypotheses: dict[str, Hypothesis] = {}
-    first_line: dict[str, int] = {}
-    with path.open("rb") as lines:
-        for number, line in enumerate(lines, start=1):
-            if not line.strip():
-                continue
-            where = f"{path}:{number}"
-            name, hypothesis = _parse_line(line, where)
-            if name in hypotheses:
-                raise HypothesisFileError(
-                    f"{where}: expected unique ids, found {name!r} again (first on line "
-                    f"{first_line[name]}); give each hypothesis its own id"
-                )
-            hypotheses[name] = hypothesis
-            first_line[name] = number
+    places: dict[str, str] = {}
+    for where, record in json_objects(path):
+        name = str(json_field(record, "id", (str, int), where=where))
+        if name in hypotheses:
+            raise JsonLinesError(
+                f"{where}: expected unique ids, found {name!r} again "
+                f"(first at {places[name]}); give each hypothesis its own id"
+            )
+        hypotheses[name] = _to_hypothesis(record, where)
+        places[name] = where
     return hypotheses
 
 
-def _parse_line(line: bytes, where: str) -> tuple[str, Hypothesis]:
-    try:
-        record = json.loads(line)
-    except ValueError as error:
-        raise HypothesisFileError(
-            f"{where}: expected one JSON object a line in UTF-8, found: {error}; "
-            "correct or remove the line"
-        ) from None
-    if not isinstance(record, dict):
-        raise HypothesisFileError(
-            f"{where}: expected a JSON object, found {type(record).__name__}; "
-            "correct or remove the line"
-        )
-    name = str(_field(record, "id", (str, int), where))
-    words = _field(record, "words", (list,), where, default=[])
-    hypothesis = Hypothesis(
-        text=_field(record, "text", (str,), where),
-        score=_number(record, "score", where, default=0.0),
-        duration_seconds=_number(record, "duration", where, default=0.0),
-        words=tuple(_parse_word(word, where) for word in words),
+def _to_hypothesis(record: dict[str, Any], where: str) -> Hypothesis:
+    words = json_field(record, "words", (list,), where=where, default=[])
+    return Hypothesis(
+        text=json_field(record, "text", (str,), where=where),
+        score=float(json_field(record, "score", _NUMBER, where=where, default=0.0)),
+        duration_seconds=float(json_field(record, "duration", _NUMBER, where=where, default=0.0)),
+        words=tuple(_to_word(word, where) for word in words),
     )
-    return name, hypothesis
 
 
-def _parse_word(record: object, where: str) -> Word:
+def _to_word(record: object, where: str) -> Word:
     if not isinstance(record, dict):
-        raise HypothesisFileError(
+        raise JsonLinesError(
             f"{where}: expected each of 'words' to be a JSON object, found {record!r}; "
             "correct or remove the line"
         )
     return Word(
-        word=_field(record, "word", (str,), where),
-        start_seconds=_number(record, "start", where),
-        end_seconds=_number(record, "end", where),
-        confidence=_number(record, "confidence", where),
+        word=json_field(record, "word", (str,), where=where),
+        start_seconds=float(json_field(record, "start", _NUMBER, where=where)),
+        end_seconds=float(json_field(record, "end", _NUMBER, where=where)),
+        confidence=float(json_field(record, "confidence", _NUMBER, where=where)),
     )
-
-
-def _field(
-    record: dict[str, Any],
-    name: str,
-    types: tuple[type, ...],
-    where: str,
-    default: object = None,
-) -> Any:  # noqa: ANN401 - the type is one of `types`, checked here
-    value = record.get(name, default)
-    if not isinstance(value, types) or isinstance(value, bool):
-        names = " or ".join(kind.__name__ for kind in types)
-        found = repr(value) if name in record else f"only {sorted(record)}"
-        raise HypothesisFileError(
-            f"{where}: expected the field {name!r} of type {names}, found {found}; "
-            "correct or remove the line"
-        )
-    return value
-
-
-def _number(record: dict[str, Any], name: str, where: str, default: float | None = None) -> float:
-    value = float(_field(record, name, (int, float), where, default=default))
-    if not math.isfinite(value):
-        raise HypothesisFileError(
-            f"{where}: expected a finite {name!r}, found {value}; correct or remove the line"
-        )
-    return value
 
 
 def write_hypotheses(path: Path, records: Iterable[HypothesisRecord]) -> None:
@@ -192,12 +144,7 @@ class HypothesisWriter:
     def __enter__(self) -> Self:
         return self
 
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
+    def __exit__(self, *error: object) -> None:
         # Closing tries again to write what a full disk refused, and reports it once more.
         with suppress(OSError):
             self._stream.close()

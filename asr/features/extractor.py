@@ -10,7 +10,7 @@ from pydantic.dataclasses import dataclass
 from torch import Tensor, nn
 
 from asr.features.normalisation import Normalisation
-from asr.lengths import stft_length, valid_mask
+from asr.lengths import rounded_length, stft_length, valid_mask
 from asr.schema import STRICT
 
 _SIXTEEN_BIT = 32768.0  # Kaldi's filter banks take samples in 16-bit units
@@ -171,7 +171,7 @@ class FeatureExtractor(nn.Module):
             lengths: (batch,) int64, samples.
 
         Returns:
-            Features, zero where padded.
+            Features, zero where padded; time is rounded up to one of a few lengths.
         """
         raw = self.log_mel(waveforms, lengths)
         valid = valid_mask(raw.lengths, raw.features.shape[1]).unsqueeze(2)
@@ -183,4 +183,8 @@ class FeatureExtractor(nn.Module):
             centred = centred.masked_fill(~valid, 0.0)
             variance = centred.square().sum(dim=1, keepdim=True) / count
             features = centred * (variance + 1e-5).rsqrt()
-        return Features(features=features.masked_fill(~valid, 0.0), lengths=raw.lengths)
+        features = features.masked_fill(~valid, 0.0)
+        padding = rounded_length(features.shape[1]) - features.shape[1]
+        return Features(
+            features=nn.functional.pad(features, (0, 0, 0, padding)), lengths=raw.lengths
+        )

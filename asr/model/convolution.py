@@ -8,25 +8,53 @@ from torch import Tensor, nn
 from asr.model.dropout import Dropout
 from asr.model.norms import build_norm
 
+_BLOCK_FRAMES = 32
+
 
 class DepthwiseConvolution(nn.Module):
-    """Depthwise convolution over time, zeros beyond both ends; the caller masks padding."""
+    """Depthwise convolution over time, zeros beyond both ends; the caller masks padding.
+
+    Blocks of frames are multiplied with a banded (Toeplitz) matrix for each channel. oneDNN's
+    depthwise convolution compiles a kernel for every new shape, and in bfloat16 on two threads
+    compiling one for 144 features and a kernel of 15 frames did not end within half an hour.
+    """
 
     def __init__(self, *, width: int, kernel: int) -> None:
         super().__init__()
-        self.padding = kernel // 2
-        self.weight = nn.Parameter(torch.empty(width, 1, 1, kernel))
+        self.kernel = kernel
+        self.weight = nn.Parameter(torch.empty(width, kernel))
         self.bias = nn.Parameter(torch.zeros(width))
         nn.init.uniform_(self.weight, -(kernel**-0.5), kernel**-0.5)
 
     def forward(self, x: Tensor) -> Tensor:
         """Convolve (batch, time, feature), zero where not valid."""
-        # A (batch, feature, 1, time) view in channels-last order spares both transposes.
-        image = x.transpose(1, 2).unsqueeze(2)
-        convolved = nn.functional.conv2d(
-            image, self.weight, self.bias, padding=(0, self.padding), groups=self.weight.shape[0]
-        )
-        return convolved.squeeze(2).transpose(1, 2)
+        if torch.compiler.is_exporting():
+            # Programs for other runtimes get the plain operator, for any length.
+            return nn.functional.conv1d(
+                x.transpose(1, 2),
+                self.weight.unsqueeze(1),
+                self.bias,
+                padding=self.kernel // 2,
+                groups=self.weight.shape[0],
+            ).transpose(1, 2)
+        batch, time, width = x.shape
+        blocks = (time + _BLOCK_FRAMES - 1) // _BLOCK_FRAMES
+        left = self.kernel // 2
+        right = blocks * _BLOCK_FRAMES - time + self.kernel - 1 - left
+        seen = _BLOCK_FRAMES + self.kernel - 1
+        windows = nn.functional.pad(x, (0, 0, left, right)).unfold(1, seen, _BLOCK_FRAMES)
+        # (batch, block, feature, seen)
+        windows = windows.permute(2, 0, 1, 3).reshape(width, batch * blocks, seen)
+        convolved = windows @ self._bands().to(x.dtype).transpose(1, 2)
+        # (feature, batch * block, frame)
+        convolved = convolved.view(width, batch, blocks * _BLOCK_FRAMES).permute(1, 2, 0)
+        # (batch, time, feature)
+        return convolved[:, :time] + self.bias.to(convolved.dtype)
+
+    def _bands(self) -> Tensor:
+        """The kernel of each channel, shifted by one frame a row: (feature, frame, seen)."""
+        padded = nn.functional.pad(self.weight, (_BLOCK_FRAMES - 1, _BLOCK_FRAMES - 1))
+        return padded.unfold(1, _BLOCK_FRAMES + self.kernel - 1, 1).flip(1)
 
 
 class ConvolutionModule(nn.Module):

@@ -18,7 +18,8 @@ class CtcOutput:
         log_probs: (batch, time, vocab) float32, natural logarithm; index 0 is the blank.
         lengths: (batch,) int64, encoder frames.
         losses: Auxiliary losses by name, each a scalar.
-        intermediate_log_probs: Log-probabilities of intermediate heads, each like `log_probs`.
+        intermediate_log_probs: In training, the head's log-probabilities after the encoder's
+            intermediate blocks, each like `log_probs`.
     """
 
     log_probs: Tensor
@@ -59,8 +60,12 @@ class CtcModel(nn.Module):
             Log-probabilities; what stands beyond an item's length has no meaning.
         """
         encoded = self.encoder(features, lengths, mode=mode)
+        intermediate = encoded.intermediates if self.training else ()
         return CtcOutput(
-            log_probs=self.head(encoded.output), lengths=encoded.lengths, losses=encoded.losses
+            log_probs=self.head(encoded.output),
+            lengths=encoded.lengths,
+            losses=encoded.losses,
+            intermediate_log_probs=tuple(self.head(output) for output in intermediate),
         )
 
     def after_step(self) -> None:

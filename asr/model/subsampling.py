@@ -51,6 +51,12 @@ class Subsampling(nn.Module):
                 modules.append(nn.Conv2d(channels, channels, _KERNEL, _STRIDE, groups=channels))
                 modules.append(nn.Conv2d(channels, channels, 1))
             modules.append(nn.ReLU())
+        for module in modules:
+            if isinstance(module, nn.Conv2d):
+                # The order that the projection needs and that convolves fastest on the CPU.
+                module.weight.data = module.weight.data.contiguous(
+                    memory_format=torch.channels_last
+                )
         self.convolutions = nn.Sequential(*modules)
         bins = self.output_length(feature_size)
         if bins < 1:

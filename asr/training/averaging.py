@@ -9,7 +9,8 @@ import torch
 from torch import Tensor, nn
 from torch.distributed.tensor import DTensor
 
-from asr.training.checkpoint import load_weights, save_weights
+from asr.model.weights import read_weights
+from asr.training.checkpoint import save_weights
 from asr.training.config import TrainingConfig
 
 _EPOCH_NAME = re.compile(r"epoch-(\d{5})\.safetensors")
@@ -104,7 +105,7 @@ class EpochMean:
         sums: dict[str, Tensor] = {}
         last: dict[str, Tensor] = {}
         for number in range(first, epoch + 1):
-            last = load_weights(self._folder / f"epoch-{number:05d}.safetensors")
+            last = read_weights(self._folder / f"epoch-{number:05d}.safetensors")
             for name, tensor in last.items():
                 sums[name] = tensor.double() + sums[name] if name in sums else tensor.double()
         return {

@@ -7,7 +7,6 @@ from dataclasses import asdict, dataclass, field, fields
 from pathlib import Path
 from typing import Any
 
-import safetensors
 import safetensors.torch
 import torch
 from torch import Tensor
@@ -135,22 +134,3 @@ def save_weights(path: Path, weights: dict[str, Tensor]) -> None:
     # Clones, as safetensors refuses tensors that share memory (tied weights).
     content = {name: tensor.detach().cpu().contiguous().clone() for name, tensor in weights.items()}
     write_atomically(path, lambda stream: stream.write(safetensors.torch.save(content)))
-
-
-def load_weights(path: Path) -> dict[str, Tensor]:
-    """Read weights from safetensors.
-
-    Raises:
-        FileNotFoundError: There is no such file.
-        ValueError: The file is damaged.
-    """
-    if not path.is_file():
-        raise FileNotFoundError(
-            f"expected weights at {path}, found no file; give a trained experiment or a bundle"
-        )
-    try:
-        return safetensors.torch.load_file(path)
-    except safetensors.SafetensorError as error:
-        raise ValueError(
-            f"expected safetensors in {path}, found a damaged file ({error}); copy it anew"
-        ) from None

@@ -15,6 +15,8 @@ import torch
 from pydantic import TypeAdapter
 
 from asr.config import ExperimentConfig, load_config, save_config
+from asr.model.weights import WEIGHTS_FILE
+from asr.tokens.normaliser import NORMALISER_VERSION
 from asr.tokens.tokenizer import Tokenizer
 from asr.training.files import write_atomically
 
@@ -68,7 +70,7 @@ class Experiment:
     @property
     def weights(self) -> Path:
         """The averaged weights."""
-        return self.root / "model.safetensors"
+        return self.root / WEIGHTS_FILE
 
     @property
     def normalisation(self) -> Path:
@@ -220,7 +222,8 @@ def _provenance(config: ExperimentConfig, init: Path | None) -> dict[str, Any]:
         "command": sys.argv,
         "commit": _commit(),
         "versions": {"python": platform.python_version()}
-        | {name: version(name) for name in _PACKAGES},
+        | {name: version(name) for name in _PACKAGES}
+        | {"normaliser": NORMALISER_VERSION},
         "hardware": _hardware(),
         "corpus_sha256": {
             name: hashlib.sha256(path.read_bytes()).hexdigest() for name, path in files.items()

@@ -1,5 +1,6 @@
 """Features to losses, as the one module that Lightning's strategies wrap."""
 
+import torch
 from torch import Tensor, nn
 
 from asr.model.ctc import ctc_losses
@@ -11,6 +12,8 @@ class CtcStep(nn.Module):
 
     Args:
         model: The model that is trained.
+
+    Source: Lee and Watanabe 2021, section 3 (intermediate CTC).
     """
 
     def __init__(self, model: CtcModel) -> None:
@@ -29,12 +32,22 @@ class CtcStep(nn.Module):
             label_lengths: (batch,) int64.
 
         Returns:
-            `ctc`: (batch,) float32, negative log-likelihood of each utterance;
+            `ctc`: (batch,) float32, negative log-likelihood of each utterance, in training mixed
+            with the mean of the intermediate blocks';
             `auxiliary`: scalar, sum of the encoder's own losses;
             `log_probs`: (batch, time, vocab); `lengths`: (batch,) int64, its frames.
         """
         output = self.model(features, lengths)
         ctc = ctc_losses(output.log_probs, output.lengths, labels, label_lengths)
+        if output.intermediate_log_probs:
+            inner = torch.stack(
+                [
+                    ctc_losses(log_probs, output.lengths, labels, label_lengths)
+                    for log_probs in output.intermediate_log_probs
+                ]
+            )
+            weight = self.model.encoder.config.intermediate_weight
+            ctc = torch.lerp(ctc, inner.mean(dim=0), weight)
         auxiliary = ctc.new_zeros(())
         for loss in output.losses.values():
             auxiliary = auxiliary + loss.float()

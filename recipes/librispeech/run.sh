@@ -53,8 +53,8 @@ overrides=()
 for override in "$@"; do overrides+=(--set "$override"); done
 
 case $corpus in
-synthetic) defaults=(conformer_tiny synthetic-train synthetic-dev synthetic-test 128) ;;
-mini) defaults=(conformer_mini train-clean-5 dev-clean-2 dev-clean-2 128) ;;
+synthetic) defaults=(conformer_tiny synthetic-train synthetic-dev synthetic-test 64) ;;
+mini) defaults=(conformer_mini train-clean-5 dev-clean-2 dev-clean-2 64) ;;
 100h) defaults=(conformer_small train-clean-100 dev-clean test-clean,test-other 256) ;;
 960h) defaults=(conformer_medium train-clean-100,train-clean-360,train-other-500 dev-clean
     test-clean,test-other 1024) ;;

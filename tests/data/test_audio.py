@@ -113,6 +113,26 @@ def test_blocks_together_equal_the_whole(
         assert len(blocks) > 10
 
 
+@pytest.mark.parametrize(("duration_seconds", "samples"), [(0.6, 9600), (None, 12000)])
+def test_blocks_of_a_stretch_equal_the_stretch(
+    tmp_path: Path, duration_seconds: float | None, samples: int
+) -> None:
+    path = write(tmp_path / "a.flac", tone(1.0, 44100), 44100)
+    stretch = read_audio(path, offset_seconds=0.25, duration_seconds=duration_seconds)
+    blocks = list(
+        audio_blocks(
+            path,
+            sample_rate_hz=16000,
+            block_seconds=0.2,
+            offset_seconds=0.25,
+            duration_seconds=duration_seconds,
+        )
+    )
+    assert len(blocks) > 2
+    assert stretch.shape == (samples,)
+    torch.testing.assert_close(torch.cat(blocks), stretch, rtol=0, atol=1e-5)
+
+
 @pytest.mark.parametrize("suffix", FORMATS)
 def test_blocks_of_every_format_equal_the_whole(
     tmp_path: Path, suffix: str, capfd: pytest.CaptureFixture[str]

@@ -10,7 +10,6 @@ from asr.data.manifest import Utterance
 from asr.decoding.audio_input import (
     AudioInput,
     duration_seconds,
-    plan_batches,
     read_batches,
     read_input,
     read_input_blocks,
@@ -59,7 +58,7 @@ def test_blocks_equal_the_whole(stereo: Path, kind: str) -> None:
     whole = read_input(item, sample_rate_hz=RATE_HZ)
     assert len(whole) == (11 if kind == "stretch" else 25) * RATE_HZ
     assert torch.allclose(torch.cat(blocks), whole, atol=1e-6)
-    assert (len(blocks) > 1) == (kind != "stretch")
+    assert max(map(len, blocks)) < 10.1 * RATE_HZ
 
 
 def test_utterance_that_ends_before_its_file(stereo: Path) -> None:
@@ -85,18 +84,6 @@ def test_bad_samples(samples: NDArray[np.float64], rate_hz: int, message: str) -
 def test_integer_samples_name_the_remedy() -> None:
     with pytest.raises(TypeError, match="divide integers by their full scale"):
         read_input((np.zeros(10, dtype=np.int16), RATE_HZ), sample_rate_hz=RATE_HZ)
-
-
-def test_batches_hold_their_seconds_and_every_input_once() -> None:
-    durations = [3.0, 8.0, 1.0, 20.0, 7.5, 3.0, 0.0]
-    batches = plan_batches(list(enumerate(durations)), 16.0)
-    assert batches == [[3], [1, 4], [0, 5, 2, 6]]
-    for batch in batches[1:]:
-        assert len(batch) * max(durations[index] for index in batch) <= 16.0
-
-
-def test_no_inputs_make_no_batches() -> None:
-    assert plan_batches([], 10.0) == []
 
 
 def test_read_batches_keep_order_and_carry_errors(tmp_path: Path) -> None:

@@ -4,10 +4,10 @@ from pathlib import Path
 
 import pytest
 
+from asr.data.json_lines import JsonLinesError
 from asr.decoding.hypothesis import Hypothesis, Word
 from asr.decoding.hypothesis_file import (
     FORMATS,
-    HypothesisFileError,
     HypothesisRecord,
     HypothesisWriter,
     read_hypotheses,
@@ -73,16 +73,16 @@ def test_text_format_is_id_tab_text() -> None:
         ('{"id": "a"}', "expected the field 'text'"),
         ('{"id": "a", "text": null}', "'text' of type str, found None"),
         ('{"id": "a", "text": "x", "score": "high"}', "'score' of type int or float"),
-        ('{"id": "a", "text": "x", "score": NaN}', "finite 'score'"),
+        ('{"id": "a", "text": "x", "score": NaN}', "'score' of type int or float, found nan"),
         ('{"id": "a", "text": "x", "words": ["x"]}', "each of 'words' to be a JSON object"),
         ('{"id": "a", "text": "x", "words": [{"word": "x"}]}', "'start' of type int or float"),
-        ('{"id": "first", "text": "y"}', "'first' again .first on line 1."),
+        ('{"id": "first", "text": "y"}', "'first' again .first at .*hyp.jsonl:1."),
     ],
 )
 def test_bad_line_is_named(tmp_path: Path, line: str, message: str) -> None:
     path = tmp_path / "hyp.jsonl"
     path.write_bytes(b'{"id": "first", "text": "x"}\n\n' + line.encode("latin-1") + b"\n")
-    with pytest.raises(HypothesisFileError, match=f"hyp.jsonl:3: .*{message}") as caught:
+    with pytest.raises(JsonLinesError, match=f"hyp.jsonl:3: .*{message}") as caught:
         read_hypotheses(path)
     assert "\n" not in str(caught.value)
 

@@ -28,13 +28,17 @@ def test_masked_batch_norm_equals_torch_on_valid_frames() -> None:
     )
 
 
-def test_depthwise_convolution_equals_torch() -> None:
-    ours = DepthwiseConvolution(width=6, kernel=5)
-    x = torch.randn(2, 9, 6)
+@pytest.mark.parametrize("kernel", [1, 5, 31])
+@pytest.mark.parametrize("time", [1, 9, 32, 65])
+def test_depthwise_convolution_equals_torch(kernel: int, time: int) -> None:
+    torch.manual_seed(0)
+    ours = DepthwiseConvolution(width=6, kernel=kernel)
+    nn.init.normal_(ours.bias)
+    x = torch.randn(2, time, 6)
     expected = nn.functional.conv1d(
-        x.transpose(1, 2), ours.weight.squeeze(2), ours.bias, padding=2, groups=6
+        x.transpose(1, 2), ours.weight.unsqueeze(1), ours.bias, padding=kernel // 2, groups=6
     )
-    torch.testing.assert_close(ours(x), expected.transpose(1, 2))
+    torch.testing.assert_close(ours(x), expected.transpose(1, 2), atol=1e-5, rtol=1e-5)
 
 
 @pytest.mark.parametrize("norm", ["batch", "layer"])

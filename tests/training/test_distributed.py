@@ -12,8 +12,9 @@ from torch.distributed.device_mesh import DeviceMesh, init_device_mesh
 from torch.distributed.fsdp import fully_shard
 from torch.distributed.tensor import DTensor
 
+from asr.model.weights import read_weights
 from asr.training.averaging import ExponentialAverage
-from asr.training.checkpoint import latest_checkpoint, load_checkpoint, load_weights
+from asr.training.checkpoint import latest_checkpoint, load_checkpoint
 from asr.training.sharding import (
     full_optimizer_state,
     full_state,
@@ -39,7 +40,7 @@ def test_two_processes_train(
     with (out / "metrics.csv").open() as stream:
         rows = list(csv.DictReader(stream))
     assert float(rows[-1]["validation_loss"]) < 20
-    weights = load_weights(out / "model.safetensors")
+    weights = read_weights(out / "model.safetensors")
     assert {name: tensor.shape for name, tensor in weights.items()} == {
         name: tensor.shape for name, tensor in checkpoint.model.items()
     }

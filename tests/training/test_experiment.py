@@ -1,11 +1,13 @@
 import json
 import shutil
 from collections.abc import Callable
+from importlib.metadata import version
 from pathlib import Path
 
 import pytest
 
 from asr.config import ExperimentConfig, load_config
+from asr.tokens.normaliser import NORMALISER_VERSION
 from asr.training.experiment import Experiment, open_experiment, read_provenance
 
 LoadConfig = Callable[..., ExperimentConfig]
@@ -24,7 +26,11 @@ def test_folder_holds_config_tokenizer_and_provenance(
     record = read_provenance(experiment)
     assert record["seed"] == 1
     assert len(record["corpus_sha256"]["train"]) == 64
-    assert {"command", "commit", "versions", "hardware", "hours"} <= record.keys()
+    assert {"command", "commit", "hardware", "hours"} <= record.keys()
+    assert record["versions"]["attune-asr"] == version("attune-asr")
+    assert record["versions"]["torch"] == version("torch")
+    assert record["versions"]["lightning"] == version("lightning")
+    assert record["versions"]["normaliser"] == NORMALISER_VERSION
 
 
 def test_existing_folder_needs_resume(experiment: Experiment, load: LoadConfig) -> None:

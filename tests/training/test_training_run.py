@@ -11,7 +11,8 @@ import torch
 
 import asr.recognizer
 from asr.config import ExperimentConfig
-from asr.training.checkpoint import latest_checkpoint, load_checkpoint, load_weights
+from asr.model.weights import read_weights
+from asr.training.checkpoint import latest_checkpoint, load_checkpoint
 from asr.training.experiment import Experiment, read_provenance
 from asr.training.learner import Learner
 from asr.training.run import train
@@ -44,7 +45,7 @@ def test_folder_of_a_run(load: LoadConfig, corpus: Path, tmp_path: Path) -> None
     assert record["starts"] == 1
     assert all(
         tensor.dtype != torch.bfloat16
-        for tensor in load_weights(out / "model.safetensors").values()
+        for tensor in read_weights(out / "model.safetensors").values()
     )
     (hypothesis,) = asr.recognizer.load(out).transcribe([corpus / "u00.wav"])
     assert hypothesis.duration_seconds == pytest.approx(0.8)
@@ -61,7 +62,7 @@ def test_memory_probe_changes_nothing(load: LoadConfig, tmp_path: Path) -> None:
     for name, probe in (("with", "true"), ("without", "false")):
         train(load("training.max_steps=3", f"training.memory_probe={probe}"), tmp_path / name)
     left, right = (
-        load_weights(tmp_path / name / "model.safetensors") for name in ("with", "without")
+        read_weights(tmp_path / name / "model.safetensors") for name in ("with", "without")
     )
     assert all(torch.equal(left[name], right[name]) for name in right)
 
@@ -136,10 +137,10 @@ def test_first_weights_of_another_experiment(load: LoadConfig, tmp_path: Path) -
     )
     train(config, tmp_path / "second", init=tmp_path / "first")
     left, right = (
-        load_weights(tmp_path / name / "model.safetensors") for name in ("first", "second")
+        read_weights(tmp_path / name / "model.safetensors") for name in ("first", "second")
     )
     for name in left:
         if "running" not in name:
             torch.testing.assert_close(left[name], right[name])
-    with pytest.raises(ValueError, match="found another in encoder"):
+    with pytest.raises(ValueError, match="found others in encoder"):
         train(load("model.width=32"), tmp_path / "third", init=tmp_path / "first")

@@ -45,38 +45,19 @@ class Archive:
     sha256: str | None
 
 
-ARCHIVES = {
-    "dev-clean": Archive(
-        base_url=_OFFICIAL_URL,
-        sha256="76f87d090650617fca0cac8f88b9416e0ebf80350acb97b343a85fa903728ab3",
-    ),
-    "dev-other": Archive(
-        base_url=_OFFICIAL_URL,
-        sha256="12661c48e8c3fe1de2c1caa4c3e135193bfb1811584f11f569dd12645aa84365",
-    ),
-    "test-clean": Archive(
-        base_url=_OFFICIAL_URL,
-        sha256="39fde525e59672dc6d1551919b1478f724438a95aa55f874b576be21967e6c23",
-    ),
-    "test-other": Archive(
-        base_url=_OFFICIAL_URL,
-        sha256="d09c181bba5cf717b3dee7d4d592af11a3ee3a09e08ae025c5506f6ebe961c29",
-    ),
-    "train-clean-100": Archive(
-        base_url=_OFFICIAL_URL,
-        sha256="d4ddd1d5a6ab303066f14971d768ee43278a5f2a0aa43dc716b0e64ecbbbf6e2",
-    ),
-    "train-clean-360": Archive(
-        base_url=_OFFICIAL_URL,
-        sha256="146a56496217e96c14334a160df97fffedd6e0a04e66b9c5af0d40be3c792ecf",
-    ),
-    "train-other-500": Archive(
-        base_url=_OFFICIAL_URL,
-        sha256="ddb22f27f96ec163645d53215559df6aa36515f26e01dd70798188350adcb6d2",
-    ),
-    "train-clean-5": Archive(base_url=_MINI_URL, sha256=None),
-    "dev-clean-2": Archive(base_url=_MINI_URL, sha256=None),
+_OFFICIAL_SHA256 = {
+    "dev-clean": "76f87d090650617fca0cac8f88b9416e0ebf80350acb97b343a85fa903728ab3",
+    "dev-other": "12661c48e8c3fe1de2c1caa4c3e135193bfb1811584f11f569dd12645aa84365",
+    "test-clean": "39fde525e59672dc6d1551919b1478f724438a95aa55f874b576be21967e6c23",
+    "test-other": "d09c181bba5cf717b3dee7d4d592af11a3ee3a09e08ae025c5506f6ebe961c29",
+    "train-clean-100": "d4ddd1d5a6ab303066f14971d768ee43278a5f2a0aa43dc716b0e64ecbbbf6e2",
+    "train-clean-360": "146a56496217e96c14334a160df97fffedd6e0a04e66b9c5af0d40be3c792ecf",
+    "train-other-500": "ddb22f27f96ec163645d53215559df6aa36515f26e01dd70798188350adcb6d2",
 }
+ARCHIVES = {
+    name: Archive(base_url=_OFFICIAL_URL, sha256=digest)
+    for name, digest in _OFFICIAL_SHA256.items()
+} | {name: Archive(base_url=_MINI_URL, sha256=None) for name in ("train-clean-5", "dev-clean-2")}
 
 
 @dataclass(frozen=True, kw_only=True)

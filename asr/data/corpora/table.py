@@ -1,12 +1,11 @@
 """A table of paths and transcripts: CSV, TSV or JSON lines."""
 
 import csv
-import json
 import os
 from collections.abc import Iterator
 from pathlib import Path
-from typing import TextIO
 
+from asr.data.json_lines import json_objects
 from asr.data.validation import (
     BrokenItem,
     Candidate,
@@ -52,7 +51,7 @@ def prepare(
 
     Raises:
         FileNotFoundError: The table does not exist.
-        TableError: It is of another kind, lacks a column or rows, or is the manifest itself.
+        ValueError: It is of another kind, lacks a column or rows, or is the manifest itself.
     """
     if not table.is_file():
         raise FileNotFoundError(f"expected a table at {table}, found no file; check the path")
@@ -79,12 +78,11 @@ def find_candidates(table: Path, *, audio_column: str, text_column: str) -> Cand
         The rows in order; a row without path or text is broken.
 
     Raises:
-        TableError: The table is of another kind, is no UTF-8, or lacks a column or rows.
+        ValueError: The table is of another kind, is no UTF-8, or lacks a column or rows.
     """
     good, broken = [], []
     try:
-        for line, row in _rows(table, required=(audio_column, text_column)):
-            where = f"{table}:{line}"
+        for where, row in _rows(table, required=(audio_column, text_column)):
             try:
                 good.append(_candidate(row, table, where, audio_column, text_column))
             except TableError as error:
@@ -98,18 +96,18 @@ def find_candidates(table: Path, *, audio_column: str, text_column: str) -> Cand
     return Candidates(good=good, broken=broken)
 
 
-def _rows(table: Path, *, required: tuple[str, ...]) -> Iterator[tuple[int, dict[str, object]]]:
-    """Line numbers and rows."""
+def _rows(table: Path, *, required: tuple[str, ...]) -> Iterator[tuple[str, dict[str, object]]]:
+    """Places, `path:line`, and rows."""
     suffix = table.suffix.lower()
     if suffix not in TABLE_SUFFIXES:
         raise TableError(
             f"{table}: expected a name that ends in {', '.join(sorted(TABLE_SUFFIXES))}, found "
             f"{table.suffix!r}; rename or convert it"
         )
+    if suffix == ".jsonl":
+        yield from json_objects(table)
+        return
     with table.open(encoding="utf-8-sig", newline="") as stream:
-        if suffix == ".jsonl":
-            yield from _json_rows(table, stream)
-            return
         if suffix == ".tsv":
             # Quotes in TSV are text: Common Voice and others do not escape them.
             reader = csv.DictReader(stream, delimiter="\t", quoting=csv.QUOTE_NONE)
@@ -123,26 +121,9 @@ def _rows(table: Path, *, required: tuple[str, ...]) -> Iterator[tuple[int, dict
             )
         try:
             for row in reader:
-                yield reader.line_num, dict(row)
+                yield f"{table}:{reader.line_num}", dict(row)
         except csv.Error as error:
             raise TableError(f"{table}:{reader.line_num}: expected a row, found {error}") from None
-
-
-def _json_rows(table: Path, stream: TextIO) -> Iterator[tuple[int, dict[str, object]]]:
-    for number, line in enumerate(stream, start=1):
-        if not line.strip():
-            continue
-        try:
-            row = json.loads(line)
-        except json.JSONDecodeError as error:
-            raise TableError(
-                f"{table}:{number}: expected one JSON object a line, found: {error}; correct it"
-            ) from None
-        if not isinstance(row, dict):
-            raise TableError(
-                f"{table}:{number}: expected a JSON object, found {type(row).__name__}; correct it"
-            )
-        yield number, row
 
 
 def _candidate(

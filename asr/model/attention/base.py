@@ -137,5 +137,5 @@ class Attention(nn.Module, ABC):
             raise ValueError(
                 f"{type(self).__name__}: expected a mode among "
                 f"{sorted(self.capabilities.modes)}, found "
-                f"{mode.kind!r}; choose an attention that supports it (see `asr attention`)"
+                f"{mode.kind!r}; choose an attention that supports it"
             )

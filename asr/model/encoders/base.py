@@ -44,6 +44,10 @@ class EncoderConfig:
     """Dropout probability."""
     subsampling: SubsamplingConfig
     """Subsampling before the blocks."""
+    intermediate_layers: tuple[int, ...] = ()
+    """Blocks, counted from 1, after which training also asks for the transcript (InterCTC)."""
+    intermediate_weight: float = Field(default=0.0, ge=0, lt=1)
+    """Share of these blocks' mean loss in the loss."""
     attention: Annotated[SerializeAsAny[AttentionConfig], BeforeValidator(parse_attention)]
     """The attention mechanism."""
 
@@ -53,6 +57,16 @@ class EncoderConfig:
                 f"expected an even number of features a head, found width {self.width} "
                 f"and {self.heads} heads; "
                 "make width a multiple of 2 x heads"
+            )
+        if bool(self.intermediate_layers) != (self.intermediate_weight > 0):
+            raise ValueError(
+                "expected intermediate_layers and intermediate_weight together or neither, found "
+                f"{list(self.intermediate_layers)} and {self.intermediate_weight}"
+            )
+        if not all(1 <= layer < self.layers for layer in self.intermediate_layers):
+            raise ValueError(
+                f"expected intermediate_layers in 1 .. {self.layers - 1}, found "
+                f"{list(self.intermediate_layers)}"
             )
 
 
@@ -83,6 +97,7 @@ torch.export.register_dataclass(
 class Encoder(nn.Module, ABC):
     """Subsampling and a stack of blocks."""
 
+    config: EncoderConfig
     subsampling: Subsampling
 
     @abstractmethod

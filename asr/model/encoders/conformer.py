@@ -81,7 +81,7 @@ class ConformerEncoder(Encoder):
 
     def __init__(self, config: ConformerConfig, *, feature_size: int) -> None:
         super().__init__()
-        self.config = config
+        self.config: ConformerConfig = config
         self.subsampling = Subsampling(
             config.subsampling, feature_size=feature_size, width=config.width
         )
@@ -106,10 +106,16 @@ class ConformerEncoder(Encoder):
             x = x + sinusoids(torch.arange(x.shape[1], device=x.device), x.shape[2])
         x = self.dropout(x)
         losses: dict[str, Tensor] = {}
-        for block in self.blocks:
+        intermediates = []
+        for number, block in enumerate(self.blocks, start=1):
             result = block(x, valid, mode)
             x = result.output
             add_losses(losses, result.losses)
+            if number in self.config.intermediate_layers:
+                intermediates.append(x)
         return EncoderOutput(
-            output=torch.where(valid.unsqueeze(2), x, 0.0), lengths=frames, losses=losses
+            output=torch.where(valid.unsqueeze(2), x, 0.0),
+            lengths=frames,
+            losses=losses,
+            intermediates=tuple(intermediates),
         )

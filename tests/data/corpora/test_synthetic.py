@@ -173,7 +173,7 @@ def test_command_prints_what_was_made_and_that_it_is_synthetic(
         asked.update(settings, root=root)
         return corpus
 
-    monkeypatch.setattr(prepare_synthetic, "generate", make)
+    monkeypatch.setattr("asr.data.corpora.synthetic.generate", make)
     app = typer.Typer()
     app.command()(prepare_synthetic.synthetic)
     result = CliRunner().invoke(app, ["--root", str(corpus.root), "--seed", "3", "--jobs", "2"])

@@ -96,7 +96,7 @@ def test_unusable_table_is_an_error(
 ) -> None:
     path = tmp_path / name
     path.write_bytes(content)
-    with pytest.raises(TableError, match=message):
+    with pytest.raises(ValueError, match=message):
         prepare(path)
     assert [item.name for item in tmp_path.iterdir()] == [name]
 

@@ -57,6 +57,9 @@ def test_subsampling_by_eight_has_an_eighth_of_the_frames() -> None:
         ({"subsampling": {"factor": 4, "channel": 8}}, "did you mean 'channels'"),
         ({"dropout": 1.0}, "model.dropout: input should be less than 1, found 1.0"),
         ({"norm": "group"}, "model.norm"),
+        ({"intermediate_layers": [4]}, "together or neither"),
+        ({"intermediate_weight": 0.3}, "together or neither"),
+        ({"intermediate_layers": [16], "intermediate_weight": 0.3}, r"in 1 \.\. 15, found \[16\]"),
     ],
 )
 def test_wrong_settings_are_refused(settings: dict[str, object], message: str) -> None:
