@@ -28,8 +28,8 @@ class DepthwiseConvolution(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         """Convolve (batch, time, feature), zero where not valid."""
-        if torch.compiler.is_exporting():
-            # Programs for other runtimes get the plain operator, for any length.
+        if torch.compiler.is_exporting() or x.device.type != "cpu":
+            # Other runtimes and devices have a good operator of their own.
             return nn.functional.conv1d(
                 x.transpose(1, 2),
                 self.weight.unsqueeze(1),

@@ -7,7 +7,11 @@ from asr.model.convolution import ConvolutionModule, DepthwiseConvolution
 from asr.model.dropout import Dropout
 from asr.model.norms import MaskedBatchNorm
 from asr.model.positions import sinusoids
-from asr.model.subsampling import Subsampling, SubsamplingConfig
+from asr.model.subsampling import (
+    StridedDepthwiseConvolution,
+    Subsampling,
+    SubsamplingConfig,
+)
 
 
 def test_masked_batch_norm_equals_torch_on_valid_frames() -> None:
@@ -50,6 +54,14 @@ def test_convolution_module_sees_no_padding(norm: str) -> None:
     valid = torch.arange(18).unsqueeze(0) < 12
     alone = module(x, torch.ones(1, 12, dtype=torch.bool))
     torch.testing.assert_close(module(padded, valid)[:, :12], alone, atol=1e-5, rtol=1e-5)
+
+
+@pytest.mark.parametrize("size", [(3, 3), (8, 9), (11, 20)])
+def test_strided_depthwise_convolution_equals_torch(size: tuple[int, int]) -> None:
+    ours = StridedDepthwiseConvolution(5)
+    image = torch.randn(2, 5, *size)
+    expected = nn.functional.conv2d(image, ours.weight, ours.bias, stride=2, groups=5)
+    torch.testing.assert_close(ours(image), expected)
 
 
 @pytest.mark.parametrize("factor", [4, 8])

@@ -1,0 +1,38 @@
+"""The recipe's own command line; tools/test.sh runs the recipe itself."""
+
+import subprocess
+from pathlib import Path
+
+import pytest
+
+_RUN = Path(__file__).parent.parent / "recipes" / "librispeech" / "run.sh"
+
+
+def _run(*args: str) -> subprocess.CompletedProcess[str]:
+    command = ["bash", str(_RUN), *args]
+    return subprocess.run(command, capture_output=True, text=True, timeout=60, check=False)
+
+
+def test_help_names_every_option() -> None:
+    result = _run("--help")
+    assert result.returncode == 0
+    for option in ("--corpus", "--data", "--exp", "--config", "--stage", "--stop-stage"):
+        assert option in result.stdout
+
+
+@pytest.mark.parametrize(
+    ("args", "status", "message"),
+    [
+        (("--corpsu", "mini"), 2, "expected an option, found --corpsu"),
+        (("--corpus",), 2, "expected a value after --corpus"),
+        (("--corpus", "huge"), 2, "expected --corpus synthetic, mini, 100h or 960h, found huge"),
+        (("--lm-text", "x"), 2, "language models are not part of this recipe yet"),
+        (("--config", "none.toml"), 1, "expected a config at none.toml"),
+    ],
+)
+def test_mistake_is_one_line(args: tuple[str, ...], status: int, message: str) -> None:
+    result = _run(*args)
+    assert result.returncode == status
+    assert result.stderr.startswith("error: ")
+    assert message in result.stderr
+    assert result.stderr.count("\n") == 1
