@@ -1,6 +1,7 @@
 from pathlib import Path
 
 import pytest
+import torch
 
 from asr.config import load_config, save_config
 from asr.model import build_model
@@ -17,8 +18,8 @@ def test_every_config_loads_without_data_and_takes_any_word(path: Path, word: st
     config = load_config(path, [f"model.attention.kind={word}"])
     assert config.model.attention.kind == word
     assert config.data.train is None
-    small = load_config(path, [f"model.attention.kind={word}", "model.layers=1"])
-    assert build_model(small.model, vocab_size=10).subsampling_factor == 4
+    with torch.device("meta"):
+        assert build_model(config.model, vocab_size=10).subsampling_factor == 4
 
 
 def test_saved_config_loads_as_it_was(tmp_path: Path) -> None:
