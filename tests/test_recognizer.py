@@ -149,7 +149,7 @@ class LocalModel(AcousticModel):
         """(1, time, feature) of what comes before the encoder's blocks."""
         features = self.extractor(waveform.unsqueeze(0), torch.tensor([len(waveform)])).features
         subsampled: Tensor = self.model.encoder.subsampling(features)
-        return subsampled
+        return subsampled[:, : self.output_frames(len(waveform))]
 
     def best_paths(self, waveforms: Sequence[Tensor]) -> list[BestPath]:
         paths = []

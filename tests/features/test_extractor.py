@@ -28,7 +28,7 @@ def test_features_do_not_depend_on_padding(normalisation: str) -> None:
     alone = extractor(waveform, torch.tensor([5000]))
     batched = extractor(padded, torch.tensor([5000]))
     assert batched.lengths.tolist() == alone.lengths.tolist() == [29]
-    torch.testing.assert_close(batched.features[:, :29], alone.features)
+    torch.testing.assert_close(batched.features[:, :29], alone.features[:, :29])
     assert not batched.features[:, 29:].any()
 
 
