@@ -1,6 +1,7 @@
 """Features to log-probabilities."""
 
 from dataclasses import dataclass, field
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -74,7 +75,12 @@ class CtcModel(nn.Module):
             if isinstance(module, Attention):
                 module.after_step()
 
-    def parameter_groups(self, *, weight_decay: float) -> list[dict[str, object]]:
+    def block_matrices(self) -> list[Tensor]:
+        """Weights (output, input) of the linear maps inside the encoder's blocks."""
+        modules = self.encoder.blocks.modules()
+        return [module.weight for module in modules if isinstance(module, nn.Linear)]
+
+    def parameter_groups(self, *, weight_decay: float) -> list[dict[str, Any]]:
         """Groups for an optimizer: matrices and kernels decay, vectors (biases, norms) do not."""
         decayed = [parameter for parameter in self.parameters() if parameter.squeeze().dim() > 1]
         kept = [parameter for parameter in self.parameters() if parameter.squeeze().dim() <= 1]

@@ -22,10 +22,12 @@ class TrainingConfig:
     accumulate: int = Field(default=1, ge=1)
     """Batches (of each device) whose gradients are averaged for one optimizer step."""
 
+    optimizer: Literal["adamw", "muon"] = "adamw"
+    """AdamW, or Muon for the matrices inside the blocks and AdamW for the rest."""
     learning_rate: float = Field(gt=0)
-    """Peak learning rate of AdamW, reached after `warmup_steps`."""
+    """Peak learning rate, reached after `warmup_steps`."""
     weight_decay: float = Field(ge=0)
-    """Decoupled weight decay of AdamW, multiplied by the learning rate at each step."""
+    """Decoupled weight decay of matrices, multiplied by the learning rate at each step."""
     betas: tuple[float, float] = (0.9, 0.98)
     """AdamW's decay of the first and second moment, each in 0 .. 1 (the Conformer paper's)."""
     epsilon: float = Field(default=1e-9, gt=0)
@@ -88,6 +90,11 @@ class TrainingConfig:
                 f"expected averaged_epochs > 0 with averaging = 'checkpoints' alone, found "
                 f"averaging = {self.averaging!r} and averaged_epochs = {self.averaged_epochs}; "
                 "set both or neither"
+            )
+        if self.optimizer == "muon" and self.strategy == "fsdp":
+            raise ValueError(
+                "expected strategy = 'ddp' with optimizer = 'muon', which needs whole matrices, "
+                "found 'fsdp'; change one"
             )
         if self.schedule == "noam" and self.final_fraction != 0:
             raise ValueError(

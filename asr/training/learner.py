@@ -10,6 +10,7 @@ from typing import Any
 import torch
 from lightning.fabric import Fabric
 from torch import Tensor
+from torch.optim import Optimizer
 
 from asr.data.batch import Batch
 from asr.features.extractor import FeatureExtractor
@@ -17,6 +18,7 @@ from asr.features.spec_augment import SpecAugment
 from asr.model.ctc_model import CtcModel
 from asr.training.averaging import EpochMean, ExponentialAverage, weight_average
 from asr.training.config import TrainingConfig
+from asr.training.muon import Muon
 from asr.training.sharding import (
     full_optimizer_state,
     full_state,
@@ -71,13 +73,7 @@ class Learner:
         self._extractor = extractor.to(fabric.device)
         self._spec_augment = spec_augment
         self._step_module = fabric.setup_module(CtcStep(model))
-        self._optimizer = torch.optim.AdamW(
-            model.parameter_groups(weight_decay=config.weight_decay),
-            lr=config.learning_rate,
-            betas=config.betas,
-            eps=config.epsilon,
-            fused=True,
-        )
+        self._optimizer = _optimizer(config, model)
         self._peak_rates = [group["lr"] for group in self._optimizer.param_groups]
         self.average = weight_average(config, model, checkpoints)
 
@@ -203,6 +199,25 @@ class Learner:
             self.average.restart()
         load_full_state(self.model, model)
         load_full_optimizer_state(self._optimizer, optimizer)
+
+
+def _optimizer(config: TrainingConfig, model: CtcModel) -> Optimizer:
+    groups = model.parameter_groups(weight_decay=config.weight_decay)
+    rate, betas, epsilon = config.learning_rate, config.betas, config.epsilon
+    if config.optimizer == "adamw":
+        return torch.optim.AdamW(groups, lr=rate, betas=betas, eps=epsilon, fused=True)
+    matrices = model.block_matrices()
+    own = {id(matrix) for matrix in matrices}
+    for group in groups:
+        group["params"] = [item for item in group["params"] if id(item) not in own]
+    return Muon(
+        matrices,
+        groups,
+        learning_rate=rate,
+        weight_decay=config.weight_decay,
+        betas=betas,
+        epsilon=epsilon,
+    )
 
 
 def _detached(output: dict[str, Tensor]) -> BatchLosses:

@@ -30,6 +30,7 @@ def test_right_values_pass() -> None:
         ({"averaging": "checkpoints"}, "averaged_epochs"),
         ({"averaged_epochs": 3}, "averaged_epochs"),
         ({"final_fraction": 0.1}, "final_fraction"),
+        ({"optimizer": "muon", "strategy": "fsdp"}, "needs whole matrices"),
         ({"learning_rate": 0.0}, "learning_rate"),
         ({"accumulate": 0}, "accumulate"),
         ({"precision": "float16"}, "precision"),

@@ -236,13 +236,14 @@ def test_more_epochs_equal_a_run_that_had_them(
     _assert_same_run(tmp_path / "exp", whole)
 
 
-def test_mean_of_epoch_ends_survives_a_crash(
+def test_mean_of_epoch_ends_and_muon_survive_a_crash(
     load: LoadConfig, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     settings = (
         'training.averaging="checkpoints"',
         "training.ema_decay=0",
         "training.averaged_epochs=2",
+        "training.optimizer=muon",
     )
     train(load(*settings), tmp_path / "whole")
     with monkeypatch.context() as patch:

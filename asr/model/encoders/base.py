@@ -99,6 +99,7 @@ class Encoder(nn.Module, ABC):
 
     config: EncoderConfig
     subsampling: Subsampling
+    blocks: nn.ModuleList
 
     @abstractmethod
     def forward(

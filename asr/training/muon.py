@@ -1,0 +1,92 @@
+"""Muon for the matrices inside the blocks, AdamW for everything else."""
+
+from collections import defaultdict
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import torch
+from torch import Tensor
+from torch.optim import AdamW, Optimizer
+
+_MOMENTUM = 0.95
+_ITERATIONS = 5
+_COEFFICIENTS = (3.4445, -4.7750, 2.0315)
+# Root mean square of AdamW's usual update, so that one learning rate serves both.
+_UPDATE_RMS = 0.2
+
+
+class Muon(Optimizer):
+    """Momentum whose update, for a matrix, is replaced by the nearest orthogonal matrix.
+
+    Args:
+        matrices: Weights (output, input) of linear maps.
+        groups: AdamW's groups for all other parameters.
+        learning_rate: Learning rate of both.
+        weight_decay: Decoupled weight decay of the matrices.
+        betas: AdamW's.
+        epsilon: AdamW's.
+
+    Source: Jordan et al. 2024 (Newton-Schulz iteration); Liu et al. 2025, section 2.2 (the scale of
+    the update and weight decay).
+    """
+
+    def __init__(
+        self,
+        matrices: Sequence[Tensor],
+        groups: list[dict[str, Any]],
+        *,
+        learning_rate: float,
+        weight_decay: float,
+        betas: tuple[float, float],
+        epsilon: float,
+    ) -> None:
+        own = {"params": list(matrices), "lr": learning_rate, "weight_decay": weight_decay}
+        self._adamw = AdamW(groups, lr=learning_rate, betas=betas, eps=epsilon, fused=True)
+        super().__init__([own, *self._adamw.param_groups], {})
+
+    @torch.no_grad()
+    def step(self, closure: Callable[[], float] | None = None) -> None:  # type: ignore[override]
+        """Update all parameters that have a gradient; closures are not supported."""
+        assert closure is None
+        own, *others = self.param_groups
+        self._adamw.param_groups, self._adamw.state = others, self.state
+        self._adamw.step()
+        alike = defaultdict(list)
+        for parameter in own["params"]:
+            if parameter.grad is not None:
+                alike[parameter.shape].append(parameter)
+        for parameters in alike.values():
+            updates = orthogonalised(torch.stack([self._momentum(p) for p in parameters]))
+            scale = _UPDATE_RMS * max(updates.shape[1:]) ** 0.5
+            for parameter, update in zip(parameters, updates, strict=True):
+                parameter.mul_(1 - own["lr"] * own["weight_decay"])
+                parameter.add_(update, alpha=-own["lr"] * scale)
+
+    def _momentum(self, parameter: Tensor) -> Tensor:
+        """Nesterov's look-ahead along the running mean of the gradients."""
+        assert parameter.grad is not None
+        state = self.state[parameter]
+        if "momentum" not in state:
+            state["momentum"] = torch.zeros_like(parameter)
+        mean: Tensor = state["momentum"].lerp_(parameter.grad, 1 - _MOMENTUM)
+        return parameter.grad.lerp(mean, _MOMENTUM)
+
+
+def orthogonalised(matrices: Tensor) -> Tensor:
+    """Bring all singular values near 1.
+
+    Args:
+        matrices: (matrix, row, column).
+
+    Returns:
+        (matrix, row, column) float32, with singular values of about 0.7 to 1.2.
+    """
+    a, b, c = _COEFFICIENTS
+    wide = matrices.shape[1] <= matrices.shape[2]
+    x = (matrices if wide else matrices.transpose(1, 2)).bfloat16()
+    x = x / x.norm(dim=(1, 2), keepdim=True).clamp(min=1e-7)
+    for _ in range(_ITERATIONS):
+        gram = x @ x.transpose(1, 2)
+        x = a * x + (b * gram + c * gram @ gram) @ x
+    orthogonal: Tensor = x if wide else x.transpose(1, 2)
+    return orthogonal.float()
