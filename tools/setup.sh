@@ -17,18 +17,22 @@ find_python() {
     return 1
 }
 
-extras=$(printf '%s\n' "$@" | sort -u | paste -sd, -)
 digest=$(cat pyproject.toml constraints.txt | cksum | cut -d' ' -f1)
-stamp=".venv/attune-setup-$digest-$extras"
-[[ -e $stamp ]] && exit 0
+stamp=.venv/attune-setup-$digest # one line an installed extra
+if [[ -e $stamp ]]; then
+    missing=$(printf '%s\n' "$@" | grep -vxF -f "$stamp" || true)
+    [[ -z $missing ]] && exit 0
+fi
+extras=$(printf '%s\n' "$@" | sort -u | paste -sd, -)
+project=.${extras:+[$extras]}
 
 echo "setting up .venv (about 5 GB and a few minutes; only this once)" >&2
 if command -v uv >/dev/null 2>&1; then
     [[ -d .venv ]] || uv venv --quiet --python '>=3.11' .venv >&2
-    VIRTUAL_ENV=$PWD/.venv uv pip install --quiet --constraints constraints.txt -e ".[$extras]" >&2
+    VIRTUAL_ENV=$PWD/.venv uv pip install --quiet --constraints constraints.txt -e "$project" >&2
 else
     [[ -d .venv ]] || "$(find_python)" -m venv .venv
     .venv/bin/python -m pip install --quiet --disable-pip-version-check \
-        --constraint constraints.txt -e ".[$extras]" >&2
+        --constraint constraints.txt -e "$project" >&2
 fi
-touch "$stamp"
+printf '%s\n' "" "$@" >>"$stamp"
