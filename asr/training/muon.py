@@ -75,6 +75,9 @@ class Muon(Optimizer):
 def orthogonalised(matrices: Tensor) -> Tensor:
     """Bring all singular values near 1.
 
+    Every iterate is a polynomial of the Gram matrix times the first matrix, so that the iterations
+    stay in the smaller dimension. In float32: batched products in bfloat16 are slower on the CPU.
+
     Args:
         matrices: (matrix, row, column).
 
@@ -83,10 +86,14 @@ def orthogonalised(matrices: Tensor) -> Tensor:
     """
     a, b, c = _COEFFICIENTS
     wide = matrices.shape[1] <= matrices.shape[2]
-    x = (matrices if wide else matrices.transpose(1, 2)).bfloat16()
+    x = (matrices if wide else matrices.transpose(1, 2)).float()
     x = x / x.norm(dim=(1, 2), keepdim=True).clamp(min=1e-7)
+    gram = x @ x.transpose(1, 2)
+    product = torch.eye(x.shape[1], device=x.device).expand_as(gram)
     for _ in range(_ITERATIONS):
-        gram = x @ x.transpose(1, 2)
-        x = a * x + (b * gram + c * gram @ gram) @ x
-    orthogonal: Tensor = x if wide else x.transpose(1, 2)
-    return orthogonal.float()
+        polynomial = torch.baddbmm(gram, gram, gram, beta=b, alpha=c)
+        polynomial.diagonal(dim1=1, dim2=2).add_(a)
+        product = polynomial @ product
+        gram = polynomial @ gram @ polynomial
+    orthogonal = product @ x
+    return orthogonal if wide else orthogonal.transpose(1, 2)

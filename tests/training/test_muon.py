@@ -46,6 +46,15 @@ def test_singular_values_come_near_one() -> None:
         assert values.max() < 1.3
 
 
+def test_equals_the_iteration_as_published() -> None:
+    matrices = torch.randn(2, 5, 9, dtype=torch.float64, generator=torch.Generator().manual_seed(0))
+    x = matrices / matrices.norm(dim=(1, 2), keepdim=True)
+    for _ in range(5):
+        gram = x @ x.transpose(1, 2)
+        x = 3.4445 * x + (-4.7750 * gram + 2.0315 * gram @ gram) @ x
+    torch.testing.assert_close(orthogonalised(matrices), x.float(), atol=1e-4, rtol=1e-4)
+
+
 def test_equals_torchs_muon_and_adamw() -> None:
     ours, theirs = _network(), _network()
     _descend(ours, _muon(ours), steps=1)
@@ -62,8 +71,10 @@ def test_equals_torchs_muon_and_adamw() -> None:
         if our.dim() == 1:
             assert torch.equal(our, their)
         else:
-            # The iteration in bfloat16 depends on the order of its products.
-            assert (our - their).abs().mean() < 0.1 * (their - first).abs().mean()
+            # Torch iterates in bfloat16, which moves small singular values.
+            steps = torch.stack([our - first, their - first]).flatten(1)
+            assert torch.cosine_similarity(steps[0], steps[1], dim=0) > 0.98
+            torch.testing.assert_close(steps[0].norm(), steps[1].norm(), atol=0, rtol=0.05)
 
 
 def test_goes_on_from_its_saved_state() -> None:
