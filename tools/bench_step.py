@@ -104,8 +104,8 @@ def _training_step(
     tokens = int(args.seconds * _LABELS_PER_SECOND)
     labels = torch.randint(1, _VOCABULARY + 1, (count, tokens), device=device)
     label_lengths = torch.full((count,), tokens, device=device)
-    groups = model.parameter_groups(weight_decay=1e-3)
-    optimizer = torch.optim.AdamW(groups, lr=1e-4, fused=True)
+    groups = model.parameter_groups(learning_rate=1e-4, weight_decay=1e-3)
+    optimizer = torch.optim.AdamW(groups, fused=True)
 
     def step() -> None:
         model.train()

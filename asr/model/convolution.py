@@ -1,23 +1,120 @@
-"""The Conformer's convolution module."""
+"""Depthwise convolutions over time in every mode, and the Conformer's convolution module."""
 
-from typing import Literal
+from typing import Literal, NamedTuple
 
 import torch
 from torch import Tensor, nn
 
+from asr.model.attention import Mode
 from asr.model.dropout import Dropout
 from asr.model.norms import build_norm
 
 _BLOCK_FRAMES = 32
 
 
-class DepthwiseConvolution(nn.Module):
-    """Depthwise convolution over time, zeros beyond both ends; the caller masks padding.
+class ConvolutionState(NamedTuple):
+    """The frames (batch, time, feature) before a chunk that its first kernels reach."""
 
-    Blocks of frames are multiplied with a banded (Toeplitz) matrix for each channel. oneDNN's
-    depthwise convolution compiles a kernel for every new shape, and in bfloat16 on two threads
-    compiling one for 144 features and a kernel of 15 frames did not end within half an hour.
+    tail: Tensor
+
+    def select(self, index: Tensor) -> "ConvolutionState":
+        """The state of some items."""
+        return ConvolutionState(self.tail.index_select(0, index))
+
+
+class ConvolutionContext:
+    """What surrounds each frame of a sequence under a mode.
+
+    Offline the kernel is centred. In causal mode it ends at its frame. In chunked mode it is
+    centred and sees zeros beyond the end of its chunk.
+
+    Args:
+        x: (batch, time, feature), zero where not valid.
+        kernel: Odd kernel in frames.
+        mode: The mode.
+        state: What the previous call returned; None at the start and offline.
     """
+
+    def __init__(
+        self, x: Tensor, *, kernel: int, mode: Mode, state: ConvolutionState | None
+    ) -> None:
+        self._shape, self._chunk_frames = x.shape, mode.chunk_frames
+        half = kernel // 2
+        self.state = None
+        if mode.kind == "offline":
+            self.padded = nn.functional.pad(x, (0, 0, half, half))
+            return
+        left = half if mode.kind == "chunked" else kernel - 1
+        tail = x.new_zeros(x.shape[0], left, x.shape[2]) if state is None else state.tail
+        x = torch.cat([tail.to(x.dtype), x], dim=1)
+        self.state = ConvolutionState(x[:, x.shape[1] - left :].detach())
+        if mode.chunk_frames is not None:
+            short = -self._shape[1] % mode.chunk_frames
+            x = nn.functional.pad(x, (0, 0, 0, short))
+            x = x.unfold(1, left + mode.chunk_frames, mode.chunk_frames).transpose(2, 3)
+            # (batch, chunk, time, feature)
+            x = nn.functional.pad(x.flatten(0, 1), (0, 0, 0, half))
+        self.padded = x
+        """(sequence, time + kernel - 1, feature): what a convolution without padding maps."""
+
+    def restore(self, convolved: Tensor) -> Tensor:
+        """Bring what became of `padded` back to the shape of the input."""
+        if self._chunk_frames is None:
+            return convolved
+        batch, time, width = self._shape
+        return convolved.reshape(batch, -1, width)[:, :time]
+
+
+def depthwise_convolution(x: Tensor, weight: Tensor) -> Tensor:
+    """Convolve each feature with its own kernel, without padding.
+
+    On the CPU blocks of frames are multiplied with a banded (Toeplitz) matrix for each channel.
+    oneDNN's depthwise convolution compiles a kernel for every new shape, and in bfloat16 on two
+    threads compiling one for 144 features and a kernel of 15 frames did not end within half an
+    hour.
+
+    Args:
+        x: (batch, time + kernel - 1, feature).
+        weight: (feature, kernel).
+
+    Returns:
+        (batch, time, feature).
+    """
+    kernel = weight.shape[1]
+    if torch.compiler.is_exporting() or x.device.type != "cpu":
+        # Other runtimes and devices have a good operator of their own.
+        weight = weight.unsqueeze(1)
+        return nn.functional.conv1d(x.transpose(1, 2), weight, groups=len(weight)).transpose(1, 2)
+    batch, padded, width = x.shape
+    time = padded - kernel + 1
+    blocks = (time + _BLOCK_FRAMES - 1) // _BLOCK_FRAMES
+    seen = _BLOCK_FRAMES + kernel - 1
+    x = nn.functional.pad(x, (0, 0, 0, blocks * _BLOCK_FRAMES - time))
+    windows = x.unfold(1, seen, _BLOCK_FRAMES)
+    # (batch, block, feature, seen)
+    windows = windows.permute(2, 0, 1, 3).reshape(width, batch * blocks, seen)
+    convolved = windows @ _bands(weight).to(x.dtype).transpose(1, 2)
+    # (feature, batch * block, frame)
+    convolved = convolved.view(width, batch, blocks * _BLOCK_FRAMES).permute(1, 2, 0)
+    # (batch, time, feature)
+    return convolved[:, :time]
+
+
+def _bands(weight: Tensor) -> Tensor:
+    """The kernel of each channel, shifted by one frame a row: (feature, frame, seen)."""
+    padded = nn.functional.pad(weight, (_BLOCK_FRAMES - 1, _BLOCK_FRAMES - 1))
+    return padded.unfold(1, _BLOCK_FRAMES + weight.shape[1] - 1, 1).flip(1)
+
+
+class ConvolutionOutput(NamedTuple):
+    """(batch, time, feature) and what the next chunk needs, None offline."""
+
+    output: Tensor
+    state: ConvolutionState | None
+
+
+class DepthwiseConvolution(nn.Module):
+    """Depthwise convolution over time; the caller masks padding."""
 
     def __init__(self, *, width: int, kernel: int) -> None:
         super().__init__()
@@ -26,44 +123,22 @@ class DepthwiseConvolution(nn.Module):
         self.bias = nn.Parameter(torch.zeros(width))
         nn.init.uniform_(self.weight, -(kernel**-0.5), kernel**-0.5)
 
-    def forward(self, x: Tensor) -> Tensor:
+    def forward(
+        self, x: Tensor, *, mode: Mode, state: ConvolutionState | None
+    ) -> ConvolutionOutput:
         """Convolve (batch, time, feature), zero where not valid."""
-        if torch.compiler.is_exporting() or x.device.type != "cpu":
-            # Other runtimes and devices have a good operator of their own.
-            return nn.functional.conv1d(
-                x.transpose(1, 2),
-                self.weight.unsqueeze(1),
-                self.bias,
-                padding=self.kernel // 2,
-                groups=self.weight.shape[0],
-            ).transpose(1, 2)
-        batch, time, width = x.shape
-        blocks = (time + _BLOCK_FRAMES - 1) // _BLOCK_FRAMES
-        left = self.kernel // 2
-        right = blocks * _BLOCK_FRAMES - time + self.kernel - 1 - left
-        seen = _BLOCK_FRAMES + self.kernel - 1
-        windows = nn.functional.pad(x, (0, 0, left, right)).unfold(1, seen, _BLOCK_FRAMES)
-        # (batch, block, feature, seen)
-        windows = windows.permute(2, 0, 1, 3).reshape(width, batch * blocks, seen)
-        convolved = windows @ self._bands().to(x.dtype).transpose(1, 2)
-        # (feature, batch * block, frame)
-        convolved = convolved.view(width, batch, blocks * _BLOCK_FRAMES).permute(1, 2, 0)
-        # (batch, time, feature)
-        return convolved[:, :time] + self.bias.to(convolved.dtype)
-
-    def _bands(self) -> Tensor:
-        """The kernel of each channel, shifted by one frame a row: (feature, frame, seen)."""
-        padded = nn.functional.pad(self.weight, (_BLOCK_FRAMES - 1, _BLOCK_FRAMES - 1))
-        return padded.unfold(1, _BLOCK_FRAMES + self.kernel - 1, 1).flip(1)
+        context = ConvolutionContext(x, kernel=self.kernel, mode=mode, state=state)
+        convolved = context.restore(depthwise_convolution(context.padded, self.weight))
+        return ConvolutionOutput(convolved + self.bias.to(convolved.dtype), context.state)
 
 
 class ConvolutionModule(nn.Module):
     """Layer norm, gated pointwise, depthwise, norm, swish, pointwise, dropout.
 
-    Source: Gulati et al. 2020, section 2.1.2. Padded frames are set to zero right before the
-        depthwise
-    convolution, since the biases before it revive them, and the norm leaves them out of its
-    statistics.
+    Padded frames are set to zero right before the depthwise convolution, since the biases before it
+    revive them, and the norm leaves them out of its statistics.
+
+    Source: Gulati et al. 2020, section 2.1.2.
     """
 
     def __init__(
@@ -77,10 +152,12 @@ class ConvolutionModule(nn.Module):
         self.pointwise = nn.Linear(width, width)
         self.dropout = Dropout(dropout)
 
-    def forward(self, x: Tensor, valid_mask: Tensor) -> Tensor:
+    def forward(
+        self, x: Tensor, valid_mask: Tensor, *, mode: Mode, state: ConvolutionState | None = None
+    ) -> ConvolutionOutput:
         """Map (batch, time, feature) to the same shape; valid frames see valid frames alone."""
         gated = nn.functional.glu(self.gated(self.input_norm(x)), dim=2)
-        convolved = self.depthwise(gated.masked_fill(~valid_mask.unsqueeze(2), 0.0))
-        activated = nn.functional.silu(self.norm(convolved, valid_mask))
-        projected: Tensor = self.dropout(self.pointwise(activated))
-        return projected
+        gated = gated.masked_fill(~valid_mask.unsqueeze(2), 0.0)
+        convolved = self.depthwise(gated, mode=mode, state=state)
+        activated = nn.functional.silu(self.norm(convolved.output, valid_mask))
+        return ConvolutionOutput(self.dropout(self.pointwise(activated)), convolved.state)

@@ -71,20 +71,42 @@ class CtcModel(nn.Module):
 
     def after_step(self) -> None:
         """Call after each optimizer step."""
-        for module in self.modules():
-            if isinstance(module, Attention):
-                module.after_step()
+        for attention in self._attentions():
+            attention.after_step()
 
     def block_matrices(self) -> list[Tensor]:
         """Weights (output, input) of the linear maps inside the encoder's blocks."""
-        modules = self.encoder.blocks.modules()
+        modules = self.encoder.stack.modules()
         return [module.weight for module in modules if isinstance(module, nn.Linear)]
 
-    def parameter_groups(self, *, weight_decay: float) -> list[dict[str, Any]]:
-        """Groups for an optimizer: matrices and kernels decay, vectors (biases, norms) do not."""
-        decayed = [parameter for parameter in self.parameters() if parameter.squeeze().dim() > 1]
-        kept = [parameter for parameter in self.parameters() if parameter.squeeze().dim() <= 1]
-        return [
-            {"params": decayed, "weight_decay": weight_decay},
-            {"params": kept, "weight_decay": 0.0},
+    def parameter_groups(
+        self, *, learning_rate: float, weight_decay: float
+    ) -> list[dict[str, Any]]:
+        """Groups for an optimizer.
+
+        Matrices and kernels decay, vectors (biases, norms) do not; what an attention wants for its
+        own parameters comes first.
+        """
+        special = [group for each in self._attentions() for group in each.parameter_groups()]
+        taken = {id(parameter) for group in special for parameter in group.parameters}
+        others = [each for each in self.parameters() if id(each) not in taken]
+        groups = [
+            {
+                "params": [each for each in others if (each.squeeze().dim() > 1) == is_matrix],
+                "lr": learning_rate,
+                "weight_decay": weight_decay if is_matrix else 0.0,
+            }
+            for is_matrix in (True, False)
         ]
+        groups += [
+            {
+                "params": list(group.parameters),
+                "lr": learning_rate * group.rate_factor,
+                "weight_decay": weight_decay if group.decays else 0.0,
+            }
+            for group in special
+        ]
+        return groups
+
+    def _attentions(self) -> list[Attention]:
+        return [module for module in self.modules() if isinstance(module, Attention)]

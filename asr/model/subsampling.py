@@ -99,6 +99,11 @@ class Subsampling(nn.Module):
             )
         self.projection = nn.Linear(channels * bins, width)
 
+    @property
+    def lookahead(self) -> int:
+        """Feature frames that the first encoder frame sees beyond its own `factor` ones."""
+        return self._receptive_field() - self.config.factor
+
     def output_length(self, length: IntOrTensor) -> IntOrTensor:
         """Encoder frames of so many feature frames."""
         for _ in range(self.config.layers):
@@ -115,7 +120,7 @@ class Subsampling(nn.Module):
             (batch, frames, width), frames = output_length(time); frames beyond an item's own
             output length hold no information.
         """
-        context = self._receptive_field() - self.config.factor
+        context = self.lookahead
         short = self.config.factor + context - features.shape[1]
         if short > 0:
             features = nn.functional.pad(features, (0, 0, 0, short))

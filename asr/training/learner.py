@@ -202,8 +202,8 @@ class Learner:
 
 
 def _optimizer(config: TrainingConfig, model: CtcModel) -> Optimizer:
-    groups = model.parameter_groups(weight_decay=config.weight_decay)
     rate, betas, epsilon = config.learning_rate, config.betas, config.epsilon
+    groups = model.parameter_groups(learning_rate=rate, weight_decay=config.weight_decay)
     if config.optimizer == "adamw":
         return torch.optim.AdamW(groups, lr=rate, betas=betas, eps=epsilon, fused=True)
     matrices = model.block_matrices()

@@ -95,5 +95,5 @@ def orthogonalised(matrices: Tensor) -> Tensor:
         polynomial.diagonal(dim1=1, dim2=2).add_(a)
         product = polynomial @ product
         gram = polynomial @ gram @ polynomial
-    orthogonal = product @ x
+    orthogonal: Tensor = product @ x
     return orthogonal if wide else orthogonal.transpose(1, 2)

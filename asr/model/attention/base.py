@@ -3,7 +3,7 @@
 from abc import ABC, abstractmethod
 from dataclasses import dataclass as plain_dataclass
 from dataclasses import field
-from typing import Literal
+from typing import Literal, Protocol, Self
 
 import torch
 from pydantic.dataclasses import dataclass
@@ -26,6 +26,27 @@ class Mode:
     kind: Literal["offline", "causal", "chunked"] = "offline"
     chunk_frames: int | None = None
     left_frames: int | None = None
+
+    def __post_init__(self) -> None:
+        if (self.chunk_frames is not None) != (self.kind == "chunked"):
+            raise ValueError(
+                f"expected a chunk in chunked mode and no other, found mode {self.kind!r} and "
+                f"chunk_frames = {self.chunk_frames}"
+            )
+        if (self.chunk_frames or 1) < 1 or (self.left_frames or 0) < 0:
+            raise ValueError(
+                "expected a chunk of at least one frame and no negative left context, found "
+                f"{self.chunk_frames} and {self.left_frames}"
+            )
+
+    def divided(self, by: int) -> "Mode":
+        """The same mode where every `by`-th frame is left."""
+        if by == 1:
+            return self
+        chunk, left = (
+            None if n is None else n // by for n in (self.chunk_frames, self.left_frames)
+        )
+        return Mode(kind=self.kind, chunk_frames=chunk, left_frames=left)
 
 
 OFFLINE = Mode()
@@ -73,12 +94,12 @@ class AttentionOutput:
 
     Args:
         output: (batch, time, feature), zero where not valid.
-        state: What the next chunk needs; None offline.
+        state: What the next call needs; None offline.
         losses: Auxiliary losses by name, each a scalar.
     """
 
     output: Tensor
-    state: tuple[Tensor, ...] | None = None
+    state: "AttentionState | None" = None
     losses: dict[str, Tensor] = field(default_factory=dict)
 
 
@@ -93,6 +114,29 @@ class AttentionConfig:
 
     kind: str
     """The word of the mechanism, a key of ATTENTION."""
+
+
+@plain_dataclass(frozen=True, kw_only=True)
+class ParameterGroup:
+    """Parameters that are trained differently from all others.
+
+    Args:
+        parameters: The parameters.
+        rate_factor: Their learning rate as a multiple of the others'.
+        decays: Whether weight decay acts on them.
+    """
+
+    parameters: tuple[nn.Parameter, ...]
+    rate_factor: float = 1.0
+    decays: bool = False
+
+
+class AttentionState(Protocol):
+    """What is carried from chunk to chunk: a NamedTuple of batch-first tensors, detached."""
+
+    def select(self, index: Tensor) -> Self:
+        """The state of some items, in that order: index (item,) int64."""
+        ...
 
 
 class Attention(nn.Module, ABC):
@@ -110,22 +154,37 @@ class Attention(nn.Module, ABC):
         valid_mask: Tensor,
         *,
         mode: Mode = OFFLINE,
-        state: tuple[Tensor, ...] | None = None,
+        state: AttentionState | None = None,
     ) -> AttentionOutput:
         """Attend.
 
         Args:
             x: (batch, time, feature).
             valid_mask: (batch, time) bool, True where the frame is real.
-            mode: Which frames a frame may attend to.
-            state: What the previous chunk returned; None at the start and offline.
+            mode: Which frames a frame may attend to. Chunked calls hold whole chunks; the last
+                one of a stream may be short.
+            state: What the previous call returned; None at the start and offline.
 
         Returns:
             Output of the shape of `x`, zero where not valid.
+
+        Raises:
+            ValueError: The mechanism does not serve the mode.
         """
+
+    def reference(self, x: Tensor, valid_mask: Tensor, *, mode: Mode = OFFLINE) -> Tensor:
+        """The output of `forward` by the naive equation; mechanisms that are `exact` have it."""
+        raise NotImplementedError
+
+    def share(self, first: Self) -> None:
+        """Take over from the first block's attention what all blocks share."""
 
     def after_step(self) -> None:
         """Called after each optimizer step, for clamps and redraws."""
+
+    def parameter_groups(self) -> list[ParameterGroup]:
+        """Parameters that want a learning rate or weight decay of their own."""
+        return []
 
     def check_mode(self, mode: Mode) -> None:
         """Raise if this mechanism cannot serve the mode.

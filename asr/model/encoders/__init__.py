@@ -7,7 +7,10 @@ from typing import Any, Protocol
 from asr.model.encoders.base import Encoder as Encoder
 from asr.model.encoders.base import EncoderConfig as EncoderConfig
 from asr.model.encoders.base import EncoderOutput as EncoderOutput
+from asr.model.encoders.base import EncoderState as EncoderState
 from asr.model.encoders.conformer import ConformerConfig, ConformerEncoder
+from asr.model.encoders.lite_transformer import LiteTransformerConfig, LiteTransformerEncoder
+from asr.model.encoders.transformer import TransformerConfig, TransformerEncoder
 from asr.schema import parse_choice
 
 
@@ -29,6 +32,8 @@ class EncoderEntry:
 
 ENCODERS: Mapping[str, EncoderEntry] = {
     "conformer": EncoderEntry(ConformerConfig, ConformerEncoder),
+    "lite_transformer": EncoderEntry(LiteTransformerConfig, LiteTransformerEncoder),
+    "transformer": EncoderEntry(TransformerConfig, TransformerEncoder),
 }
 
 

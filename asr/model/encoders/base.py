@@ -1,21 +1,23 @@
 """What all encoders share: their config's base, their contract and their output."""
 
-from abc import ABC, abstractmethod
-from collections.abc import Mapping
+from collections.abc import Sequence
 from dataclasses import dataclass as plain_dataclass
 from dataclasses import field
-from typing import Annotated
+from typing import Annotated, NamedTuple
 
 import torch
 from pydantic import BeforeValidator, Field, SerializeAsAny
 from pydantic.dataclasses import dataclass
 from torch import Tensor, nn
 
-from asr.model.attention import ATTENTION, OFFLINE, AttentionConfig, Mode
+from asr.lengths import valid_mask
+from asr.model.attention import ATTENTION, OFFLINE, Attention, AttentionConfig, Mode
+from asr.model.branches import Surroundings
+from asr.model.dropout import Dropout
+from asr.model.positions import sinusoids
+from asr.model.stack import Block, BranchStates, Stack
 from asr.model.subsampling import Subsampling, SubsamplingConfig
 from asr.schema import STRICT, parse_choice
-
-State = tuple[Tensor, ...]
 
 
 def parse_attention(section: object) -> AttentionConfig:
@@ -48,6 +50,8 @@ class EncoderConfig:
     """Blocks, counted from 1, after which training also asks for the transcript (InterCTC)."""
     intermediate_weight: float = Field(default=0.0, ge=0, lt=1)
     """Share of these blocks' mean loss in the loss."""
+    reversible: bool = False
+    """Reversible residual layers: training stores no activations of the blocks."""
     attention: Annotated[SerializeAsAny[AttentionConfig], BeforeValidator(parse_attention)]
     """The attention mechanism."""
 
@@ -70,6 +74,31 @@ class EncoderConfig:
             )
 
 
+class EncoderState(NamedTuple):
+    """What an encoder carries from chunk to chunk, batch first.
+
+    Args:
+        features: Feature frames (batch, time, feature) that wait for the next ones.
+        feature_lengths: (batch,) int64, how many of these are real.
+        frames: (batch,) int64, encoder frames so far.
+        branches: States of the blocks' branches.
+    """
+
+    features: Tensor
+    feature_lengths: Tensor
+    frames: Tensor
+    branches: BranchStates
+
+    def select(self, index: Tensor) -> "EncoderState":
+        """The state of some items, in that order: index (item,) int64."""
+        return EncoderState(
+            self.features.index_select(0, index),
+            self.feature_lengths.index_select(0, index),
+            self.frames.index_select(0, index),
+            tuple(None if state is None else state.select(index) for state in self.branches),
+        )
+
+
 @plain_dataclass(frozen=True, kw_only=True)
 class EncoderOutput:
     """What an encoder gives.
@@ -84,7 +113,7 @@ class EncoderOutput:
 
     output: Tensor
     lengths: Tensor
-    state: State | None = None
+    state: EncoderState | None = None
     losses: dict[str, Tensor] = field(default_factory=dict)
     intermediates: tuple[Tensor, ...] = ()
 
@@ -94,36 +123,101 @@ torch.export.register_dataclass(
 )
 
 
-class Encoder(nn.Module, ABC):
-    """Subsampling and a stack of blocks."""
+class Encoder(nn.Module):
+    """Subsampling, positions where the attention has none, and a stack of blocks.
 
-    config: EncoderConfig
-    subsampling: Subsampling
-    blocks: nn.ModuleList
+    Args:
+        config: The encoder's section.
+        feature_size: Features of each input frame.
+        blocks: The blocks.
+        attentions: The blocks' attentions.
+        final_norm: After the stack; None where the blocks have norms.
+    """
 
-    @abstractmethod
+    def __init__(
+        self,
+        config: EncoderConfig,
+        *,
+        feature_size: int,
+        blocks: Sequence[Block],
+        attentions: Sequence[Attention],
+        final_norm: nn.Module | None,
+    ) -> None:
+        super().__init__()
+        self.config = config
+        self.subsampling = Subsampling(
+            config.subsampling, feature_size=feature_size, width=config.width
+        )
+        self.dropout = Dropout(config.dropout)
+        self.adds_positions = attentions[0].capabilities.positions == "none"
+        self.stack = Stack(
+            blocks,
+            intermediate_layers=config.intermediate_layers,
+            reversible=config.reversible,
+        )
+        self.final_norm = nn.Identity() if final_norm is None else final_norm
+
+    def check_mode(self, mode: Mode) -> None:
+        """Raise if an attention cannot serve the mode.
+
+        Raises:
+            ValueError: With the reason.
+        """
+        for module in self.modules():
+            if isinstance(module, Attention):
+                module.check_mode(mode)
+
     def forward(
         self,
         features: Tensor,
         lengths: Tensor,
         *,
         mode: Mode = OFFLINE,
-        state: State | None = None,
+        state: EncoderState | None = None,
     ) -> EncoderOutput:
         """Encode.
 
         Args:
-            features: (batch, time, feature).
+            features: (batch, time, feature). Chunked calls make whole chunks of encoder frames: the
+                first call of c chunks takes factor * c * chunk + `subsampling.lookahead` feature
+                frames, later ones factor * c * chunk, the last as many as there are.
             lengths: (batch,) int64, feature frames.
             mode: Which frames a frame may attend to.
-            state: What the previous chunk returned; None at the start and offline.
+            state: What the previous call returned; None at the start and offline.
 
         Returns:
             The encoded frames.
         """
-
-
-def add_losses(total: dict[str, Tensor], more: Mapping[str, Tensor]) -> None:
-    """Add auxiliary losses into `total` by name."""
-    for name, loss in more.items():
-        total[name] = total[name] + loss if name in total else loss
+        if state is not None:
+            features = torch.cat([state.features.to(features.dtype), features], dim=1)
+            lengths = state.feature_lengths + lengths
+        x = self.subsampling(features)
+        frames = self.subsampling.output_length(lengths)
+        valid = valid_mask(frames, x.shape[1])
+        if self.adds_positions:
+            positions = torch.arange(x.shape[1], device=x.device)
+            if state is not None:
+                positions = state.frames.unsqueeze(1) + positions
+            x = x + sinusoids(positions, x.shape[2])
+        stacked = self.stack(
+            self.dropout(x),
+            Surroundings(valid_mask=valid, mode=mode),
+            None if state is None else state.branches,
+        )
+        after = None
+        if mode.kind != "offline":
+            used = x.shape[1] * self.config.subsampling.factor
+            before = torch.zeros_like(frames) if state is None else state.frames
+            after = EncoderState(
+                features=features[:, used:].detach(),
+                feature_lengths=(lengths - used).clamp(min=0),
+                frames=before + x.shape[1],
+                branches=stacked.states,
+            )
+        return EncoderOutput(
+            output=torch.where(valid.unsqueeze(2), self.final_norm(stacked.output), 0.0),
+            lengths=frames,
+            state=after,
+            losses=stacked.losses,
+            intermediates=tuple(self.final_norm(each) for each in stacked.intermediates),
+        )

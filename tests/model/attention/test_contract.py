@@ -4,7 +4,16 @@ import pytest
 import torch
 from torch import Tensor
 
-from asr.model.attention import ATTENTION, Attention, Mode, build_attention, causal, chunked
+from asr.model.attention import (
+    ATTENTION,
+    OFFLINE,
+    Attention,
+    AttentionState,
+    Mode,
+    build_attentions,
+    causal,
+    chunked,
+)
 from asr.model.encoders.base import parse_attention
 
 _WIDTH, _HEADS, _TIME = 32, 4, 37
@@ -12,16 +21,29 @@ _WIDTH, _HEADS, _TIME = 32, 4, 37
 
 def _attention(word: str, dropout: float = 0.0) -> Attention:
     torch.manual_seed(0)
-    attention = build_attention(
-        parse_attention({"kind": word}), width=_WIDTH, heads=_HEADS, dropout=dropout
+    (attention,) = build_attentions(
+        parse_attention({"kind": word}), width=_WIDTH, heads=_HEADS, dropout=dropout, layers=1
     )
     for parameter in attention.parameters():
         torch.nn.init.normal_(parameter, std=0.3)
+    attention.after_step()
     return attention.eval()
 
 
 def _input(batch: int = 2, time: int = _TIME) -> Tensor:
     return torch.randn(batch, time, _WIDTH, generator=torch.Generator().manual_seed(1))
+
+
+def _valid(*lengths: int, time: int = _TIME) -> Tensor:
+    return torch.arange(time) < torch.tensor(lengths).unsqueeze(1)
+
+
+def _serves(attention: Attention, mode: Mode) -> bool:
+    try:
+        attention.check_mode(mode)
+    except ValueError:
+        return False
+    return True
 
 
 @pytest.fixture(params=sorted(ATTENTION))
@@ -30,8 +52,7 @@ def word(request: pytest.FixtureRequest) -> str:
 
 
 def test_output_is_zero_where_not_valid(word: str) -> None:
-    valid = torch.arange(_TIME) < torch.tensor([[_TIME], [20]])
-    output = _attention(word)(_input(), valid).output
+    output = _attention(word)(_input(), _valid(_TIME, 20)).output
     assert output.shape == (2, _TIME, _WIDTH)
     assert not output[1, 20:].any()
     assert output[1, :20].abs().sum(dim=1).all()
@@ -39,17 +60,16 @@ def test_output_is_zero_where_not_valid(word: str) -> None:
 
 def test_valid_frames_do_not_depend_on_padding_or_batch(word: str) -> None:
     attention, x = _attention(word), _input(batch=1, time=20)
-    alone = attention(x, torch.ones(1, 20, dtype=torch.bool)).output
+    alone = attention(x, _valid(20, time=20)).output
     padded = torch.cat([x, 1e3 * _input(batch=1, time=17)], dim=1)
     batch = torch.cat([padded, _input(batch=1)])
-    valid = torch.arange(_TIME) < torch.tensor([[20], [_TIME]])
-    torch.testing.assert_close(attention(batch, valid).output[:1, :20], alone, atol=1e-5, rtol=1e-5)
+    output = attention(batch, _valid(20, _TIME)).output
+    torch.testing.assert_close(output[:1, :20], alone, atol=1e-5, rtol=1e-5)
 
 
 def test_padding_gets_no_gradient(word: str) -> None:
     x = _input().requires_grad_()
-    valid = torch.arange(_TIME) < torch.tensor([[_TIME], [20]])
-    _attention(word)(x, valid).output.square().sum().backward()
+    _attention(word)(x, _valid(_TIME, 20)).output.square().sum().backward()
     assert x.grad is not None
     assert x.grad.isfinite().all()
     assert not x.grad[1, 20:].any()
@@ -58,7 +78,7 @@ def test_padding_gets_no_gradient(word: str) -> None:
 
 def test_no_frame_at_all_is_finite(word: str) -> None:
     x = _input().requires_grad_()
-    output = _attention(word)(x, torch.zeros(2, _TIME, dtype=torch.bool)).output
+    output = _attention(word)(x, _valid(0, 0)).output
     output.sum().backward()
     assert not output.any()
     assert x.grad is not None
@@ -67,17 +87,16 @@ def test_no_frame_at_all_is_finite(word: str) -> None:
 
 def test_bfloat16_is_close_to_float32(word: str) -> None:
     attention, x = _attention(word), _input()
-    valid = torch.ones(2, _TIME, dtype=torch.bool)
-    exact = attention(x, valid).output
+    exact = attention(x, _valid(_TIME, _TIME)).output
     with torch.autocast("cpu", torch.bfloat16):
-        rough = attention(x, valid).output
+        rough = attention(x, _valid(_TIME, _TIME)).output
     assert rough.isfinite().all()
     assert (rough.float() - exact).square().mean() < 1e-3 * exact.square().mean()
 
 
 def test_dropout_acts_in_training_alone(word: str) -> None:
     attention, x = _attention(word, dropout=0.5), _input()
-    valid = torch.ones(2, _TIME, dtype=torch.bool)
+    valid = _valid(_TIME, _TIME)
     assert torch.equal(attention(x, valid).output, attention(x, valid).output)
     attention.train()
     assert not torch.equal(attention(x, valid).output, attention(x, valid).output)
@@ -88,8 +107,68 @@ def test_weights_survive_saving(word: str) -> None:
     for parameter in other.parameters():
         torch.nn.init.zeros_(parameter)
     other.load_state_dict(attention.state_dict())
-    valid = torch.ones(2, _TIME, dtype=torch.bool)
+    valid = _valid(_TIME, _TIME)
     assert torch.equal(attention(_input(), valid).output, other(_input(), valid).output)
+
+
+@pytest.mark.parametrize("mode", [OFFLINE, causal(), causal(5), chunked(8, 16), chunked(4)])
+def test_exact_mechanism_equals_the_naive_equation(word: str, mode: Mode) -> None:
+    attention = _attention(word)
+    if not attention.capabilities.exact or not _serves(attention, mode):
+        return
+    x, valid = _input(), _valid(_TIME, 20)
+    expected = attention.reference(x, valid, mode=mode)
+    output = attention(x, valid, mode=mode).output
+    torch.testing.assert_close(output, expected, atol=1e-5, rtol=1e-5)
+
+
+@pytest.mark.parametrize("mode", [causal(), causal(6), chunked(8), chunked(8, 16)])
+def test_no_gradient_from_what_the_mode_hides(word: str, mode: Mode) -> None:
+    attention = _attention(word)
+    if not _serves(attention, mode):
+        return
+    x = _input(batch=1).requires_grad_()
+    frame = 20
+    output = attention(x, _valid(_TIME), mode=mode).output
+    output[0, frame].square().sum().backward()
+    assert x.grad is not None
+    seen = x.grad[0].abs().sum(dim=1) > 0
+    last = frame if mode.chunk_frames is None else frame // 8 * 8 + 7
+    assert seen[frame]
+    assert not seen[last + 1 :].any()
+    if mode.left_frames is not None:
+        # A convolution of queries and keys reaches a few frames farther.
+        reach = getattr(getattr(attention, "projection", None), "kernel", 1) - 1
+        first = frame if mode.chunk_frames is None else frame // 8 * 8
+        assert not seen[: max(0, first - mode.left_frames - reach)].any()
+
+
+@pytest.mark.parametrize("mode", [causal(), causal(6), chunked(4), chunked(4, 8)])
+def test_chunk_by_chunk_equals_one_pass(word: str, mode: Mode) -> None:
+    attention = _attention(word)
+    if not _serves(attention, mode) or "chunked" not in attention.capabilities.modes:
+        return
+    x, valid = _input(), _valid(_TIME, 22)
+    whole = attention(x, valid, mode=mode).output
+    state: AttentionState | None = None
+    for start, end in [(0, 4), (4, 12), (12, 16), (16, 36), (36, _TIME)]:
+        result = attention(x[:, start:end], valid[:, start:end], mode=mode, state=state)
+        torch.testing.assert_close(result.output, whole[:, start:end], atol=1e-4, rtol=1e-4)
+        assert result.state is not None
+        state = result.state.select(torch.tensor([0, 1]))
+
+
+def test_state_selects_items(word: str) -> None:
+    attention, mode = _attention(word), chunked(4)
+    if not _serves(attention, mode):
+        return
+    x, valid = _input(), _valid(_TIME, _TIME)
+    state = attention(x[:, :8], valid[:, :8], mode=mode).state
+    later = x[:, 8:12], valid[:, 8:12]
+    both = attention(*later, mode=mode, state=state).output
+    second = state.select(torch.tensor([1]))
+    one = attention(later[0][1:], later[1][1:], mode=mode, state=second).output
+    torch.testing.assert_close(one, both[1:])
 
 
 @pytest.mark.parametrize("mode", [causal(), chunked(4)])
@@ -99,4 +178,4 @@ def test_mode_that_is_not_served_is_refused(word: str, mode: Mode) -> None:
     if mode.kind in attention.capabilities.modes:
         return
     with pytest.raises(ValueError, match="expected a mode among"):
-        attention(_input(), torch.ones(2, _TIME, dtype=torch.bool), mode=mode)
+        attention(_input(), _valid(_TIME, _TIME), mode=mode)

@@ -7,9 +7,9 @@ import torch
 from torch import Tensor
 
 from asr.model import CtcModel, build_model
-from asr.model.attention import ATTENTION
+from asr.model.attention import ATTENTION, Mode, causal, chunked
 from asr.model.ctc import ctc_losses
-from asr.model.encoders import ENCODERS, parse_encoder
+from asr.model.encoders import ENCODERS, Encoder, EncoderState, parse_encoder
 
 _BINS = 20
 _SIZES: dict[str, dict[str, object]] = {"conformer": {"kernel_frames": 7}}
@@ -44,6 +44,14 @@ class Pair:
 def pair(request: pytest.FixtureRequest) -> Pair:
     assert isinstance(request.param, Pair)
     return request.param
+
+
+def _serves(encoder: Encoder, mode: Mode) -> bool:
+    try:
+        encoder.check_mode(mode)
+    except ValueError:
+        return False
+    return True
 
 
 def _features(batch: int, time: int) -> Tensor:
@@ -111,6 +119,44 @@ def test_weights_survive_saving(pair: Pair) -> None:
     other.load_state_dict(model.state_dict())
     features, lengths = _features(1, 60), torch.tensor([60])
     assert torch.equal(model(features, lengths).log_probs, other(features, lengths).log_probs)
+
+
+@pytest.mark.parametrize("mode", [chunked(4), chunked(4, 8), causal(6)])
+def test_chunk_by_chunk_equals_one_pass(pair: Pair, mode: Mode) -> None:
+    encoder = build(pair.encoder, pair.word).eval().encoder
+    if not _serves(encoder, mode):
+        return
+    features, lengths = _features(2, 151), torch.tensor([151, 90])
+    whole = encoder(features, lengths, mode=mode)
+    assert whole.lengths.tolist() == [37, 21]
+    state: EncoderState | None = None
+    parts, counts = [], torch.zeros(2, dtype=torch.long)
+    # Chunks of four encoder frames: sixteen feature frames, and the first look-ahead.
+    for start, end in [(0, 35), (35, 51), (51, 115), (115, 151)]:
+        own = (lengths - start).clamp(0, end - start)
+        result = encoder(features[:, start:end], own, mode=mode, state=state)
+        parts.append(result.output)
+        counts += result.lengths
+        assert result.state is not None
+        state = result.state.select(torch.tensor([0, 1]))
+    assert torch.equal(counts, whole.lengths)
+    torch.testing.assert_close(torch.cat(parts, dim=1), whole.output, atol=1e-4, rtol=1e-4)
+
+
+@pytest.mark.parametrize("mode", [chunked(4), causal()])
+def test_no_gradient_from_what_the_mode_hides(pair: Pair, mode: Mode) -> None:
+    encoder = build(pair.encoder, pair.word).eval().encoder
+    if not _serves(encoder, mode):
+        return
+    features = _features(1, 151).requires_grad_()
+    frame = 17
+    output = encoder(features, torch.tensor([151]), mode=mode).output
+    output[0, frame].square().sum().backward()
+    assert features.grad is not None
+    seen = features.grad[0].abs().sum(dim=1) > 0
+    last = frame if mode.kind == "causal" else 19
+    assert seen[4 * frame]
+    assert not seen[4 * (last + 1) + encoder.subsampling.lookahead :].any()
 
 
 @pytest.mark.filterwarnings("ignore::FutureWarning", "ignore::DeprecationWarning")

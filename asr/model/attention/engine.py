@@ -1,0 +1,257 @@
+"""One softmax over groups of keys, for blocks of queries."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+
+import torch
+from torch import Tensor, nn
+
+from asr.model.attention.base import Mode
+from asr.model.attention.columns import (
+    Columns,
+    Keys,
+    OffsetColumns,
+    Window,
+    WindowColumns,
+)
+from asr.model.attention.exponential import offsets
+from asr.model.attention.masks import allowed_by_mode, penalty, within
+from asr.model.attention.position_scores import PositionScores
+from asr.model.attention.softmax_config import SoftmaxConfig
+
+# Scores held at once where no gradient is needed; longer inputs go in slices of queries.
+_SCORES_AT_ONCE = 1 << 25
+_SMALLEST_BLOCK_FRAMES = 32
+
+
+@dataclass(frozen=True, kw_only=True)
+class Reach:
+    """How far queries look, in frames; None is no limit.
+
+    Args:
+        before: Towards the past.
+        after: Towards the future.
+    """
+
+    before: int | None
+    after: int | None
+
+    def under(self, mode: Mode) -> "Reach":
+        """The reach that a mode leaves, besides a query's own chunk."""
+        if mode.kind == "offline":
+            return self
+        lefts = [frames for frames in (self.before, mode.left_frames) if frames is not None]
+        return Reach(before=min(lefts, default=None), after=0)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Job:
+    """What to attend with.
+
+    Args:
+        config: The pattern's settings.
+        terms: Adds to scores.
+        dropout: Drops weights.
+        mode: Which frames a frame may attend to.
+        reach: How far the pattern looks.
+        heads: Which heads they are.
+        dilation: Frames between neighbours.
+        fixed: Further keys, the same for all queries.
+    """
+
+    config: SoftmaxConfig
+    terms: PositionScores
+    dropout: nn.Module
+    mode: Mode
+    reach: Reach
+    heads: slice
+    dilation: int
+    fixed: Sequence[Columns]
+
+    def attend(self, query: Tensor, keys: Keys, *, start: int) -> Tensor:
+        """Attend to keys around queries.
+
+        Args:
+            query: (batch, head, time, head_dim), not scaled.
+            keys: Keys of all frames.
+            start: Place of the first query among the keys.
+
+        Returns:
+            (batch, head, time, head_dim); of no meaning for queries that are not valid.
+        """
+        queries, total = query.shape[2], keys.key.shape[2]
+        block = self._block(total=total)
+        if torch.is_grad_enabled() or torch.compiler.is_exporting():
+            return self._slice(query, keys, start=start, block=block)
+        columns = total if block is None else 2 * block.columns
+        if self.config.pattern == "exponential":
+            columns = _SMALLEST_BLOCK_FRAMES
+        rows = (self.mode.chunk_frames or 1) if block is None else block.rows
+        size = max(1, _SCORES_AT_ONCE // (query.shape[0] * query.shape[1] * columns * rows)) * rows
+        parts = []
+        for first in range(0, queries, size):
+            part = query[:, :, first : first + size]
+            low, high = 0, total
+            if block is not None and self.config.pattern == "window":
+                low = max(0, start + first - block.before)
+                high = min(total, start + first + part.shape[2] + block.after)
+            place = start + first - low
+            parts.append(self._slice(part, keys.narrow(low, high), start=place, block=block))
+        return torch.cat(parts, dim=2) if len(parts) > 1 else parts[0]
+
+    def _block(self, *, total: int) -> Window | None:
+        """Blocks of queries that are cheaper than one block of all; None is one of all."""
+        reach = self.reach.under(self.mode)
+        chunk = self.mode.chunk_frames or 1
+        if self.config.pattern == "exponential" and self.mode.kind == "chunked":
+            # Windows hold a query's own chunk alone.
+            reach = Reach(before=0, after=0)
+        if reach.before is None or reach.after is None:
+            return None
+        rows = max(_SMALLEST_BLOCK_FRAMES, (reach.before + reach.after) // 2)
+        window = Window(rows=-(-rows // chunk) * chunk, before=reach.before, after=reach.after)
+        if self.config.pattern == "window" and not torch.compiler.is_exporting():
+            return window if total > window.columns else None
+        return window
+
+    def _slice(self, query: Tensor, keys: Keys, *, start: int, block: Window | None) -> Tensor:
+        queries = query.shape[2]
+        if block is None:
+            after = keys.key.shape[2] - start - queries
+            block = Window(rows=queries, before=start, after=after, is_whole=True)
+            blocks = query.unsqueeze(2)
+        else:
+            blocks = _in_blocks(query, block.rows)
+        # (batch, head, block, row, head_dim)
+        content = self.terms.content_query(blocks, self.heads)
+        groups: list[tuple[Columns, Tensor]] = []
+        if self.config.pattern == "exponential":
+            groups.append(self._offsets(blocks, content, keys, start=start))
+        if self.config.pattern == "window" or self.mode.kind == "chunked":
+            groups.append(self._window(blocks, content, keys, start=start, window=block))
+        groups += [(columns, columns.scores(content)) for columns in self.fixed]
+        scores = [scores for _, scores in groups]
+        weights = torch.softmax(torch.cat(scores, dim=4) if len(scores) > 1 else scores[0], dim=4)
+        split = torch.split(self.dropout(weights), [each.shape[4] for each in scores], dim=4)
+        mixed = groups[0][0].mix(split[0])
+        for (columns, _), part in zip(groups[1:], split[1:], strict=True):
+            mixed = mixed + columns.mix(part)
+        return _out_of_blocks(mixed, queries)
+
+    def _window(
+        self, query: Tensor, content: Tensor, keys: Keys, *, start: int, window: Window
+    ) -> tuple[Columns, Tensor]:
+        """The keys around blocks and their scores."""
+        device = query.device
+        columns = WindowColumns(keys, start=start, blocks=query.shape[2], window=window)
+        query_frames, key_frames = window.query_frames(device), window.key_frames(device)
+        mode, reach = self.mode, self.reach
+        if self.config.pattern == "exponential":
+            mode = replace(mode, left_frames=0)
+        allowed = None
+        if mode.kind != "offline" or (reach.before, reach.after) != (None, None):
+            rows = query_frames.unsqueeze(1)
+            allowed = allowed_by_mode(mode, rows, key_frames)
+            allowed = allowed & within(reach.before, reach.after, rows - key_frames)
+        scores = self.terms(
+            columns.scores(content),
+            query,
+            query_frames=query_frames * self.dilation,
+            key_frames=key_frames * self.dilation,
+            allowed=allowed,
+            heads=self.heads,
+        )
+        return columns, scores
+
+    def _offsets(
+        self, query: Tensor, content: Tensor, keys: Keys, *, start: int
+    ) -> tuple[Columns, Tensor]:
+        """The keys at fixed distances and their scores."""
+        blocks, rows = query.shape[2:4]
+        queries = blocks * rows
+        distances = offsets(
+            before=start + queries - 1,
+            after=keys.key.shape[2] - start - 1 if self.mode.kind == "offline" else 0,
+            local_frames=self.config.local_frames,
+            restart_frames=self.config.restart_frames,
+        )
+        columns = OffsetColumns(keys, start=start, blocks=(blocks, rows), offsets=distances)
+        distance = torch.tensor(distances, device=query.device)
+        scores = self.terms(
+            columns.scores(content),
+            query,
+            query_frames=torch.zeros(1, dtype=torch.long, device=query.device),
+            key_frames=-distance,
+            allowed=None,
+            heads=self.heads,
+        )
+        if self.mode.kind == "offline":
+            return columns, scores
+        frames = torch.arange(queries, device=query.device).unsqueeze(1)
+        allowed = allowed_by_mode(self.mode, frames, frames - distance)
+        if self.mode.chunk_frames is not None:
+            # The own chunk is a group of its own.
+            chunk = self.mode.chunk_frames
+            allowed = allowed & ((frames - distance) < frames // chunk * chunk)
+        return columns, scores + penalty(allowed).view(blocks, rows, -1)
+
+
+def _in_blocks(query: Tensor, rows: int) -> Tensor:
+    """Queries (batch, head, block, row, head_dim), with more at the end, of no meaning."""
+    queries = query.shape[2]
+    if torch.compiler.is_exporting():
+        # One block more, since an exported program tells one from several; and by index, since
+        # padding and slicing would ask which of the lengths is greater.
+        blocks = (queries + 2 * rows - 1) // rows
+        first = rows * torch.arange(blocks, device=query.device).unsqueeze(1)
+        place = first + torch.arange(rows, device=query.device)
+        return query[:, :, place.clamp(max=queries - 1)]
+    blocks = (queries + rows - 1) // rows
+    padded = nn.functional.pad(query, (0, 0, 0, blocks * rows - queries))
+    return padded.view(*query.shape[:2], blocks, rows, query.shape[3])
+
+
+def _out_of_blocks(x: Tensor, queries: int) -> Tensor:
+    """The first frames of (batch, head, block, row, feature): (batch, head, time, feature)."""
+    if torch.compiler.is_exporting():
+        frames = torch.arange(queries, device=x.device)
+        return x[:, :, frames // x.shape[3], frames % x.shape[3]]
+    return x.flatten(2, 3)[:, :, :queries]
+
+
+def attend_in_phases(job: Job, query: Tensor, keys: Keys, *, start: int) -> Tensor:
+    """Attend with a dilation of d: each of d phases of time is a sequence of its own.
+
+    Args:
+        job: What to attend with; its mode counts frames of one phase.
+        query: (batch, head, time, head_dim).
+        keys: Keys of all frames.
+        start: Place of the first query among the keys.
+
+    Returns:
+        (batch, head, time, head_dim).
+    """
+    phases = job.dilation
+    if phases == 1:
+        return job.attend(query, keys, start=start)
+    # Padding in front puts the first query into the first phase.
+    front = -start % phases
+    folded = Keys(
+        _fold(keys.key, phases, front=front),
+        _fold(keys.value, phases, front=front),
+        _fold(keys.valid[:, None, :, None], phases, front=front)[:, 0, :, 0],
+    )
+    context = job.attend(_fold(query, phases), folded, start=(start + front) // phases)
+    # (batch * phase, head, time, head_dim)
+    context = context.view(-1, phases, *context.shape[1:]).permute(0, 2, 3, 1, 4).flatten(2, 3)
+    # (batch, head, time, head_dim)
+    return context[:, :, : query.shape[2]]
+
+
+def _fold(x: Tensor, phases: int, *, front: int = 0) -> Tensor:
+    """(batch, head, time, feature) to (batch * phase, head, time, feature), padded by zeros."""
+    end = -(x.shape[2] + front) % phases
+    padded = nn.functional.pad(x, (0, 0, front, end))
+    folded = padded.view(*x.shape[:2], -1, phases, x.shape[3])
+    # (batch, head, time, phase, feature)
+    return folded.permute(0, 3, 1, 2, 4).flatten(0, 1)

@@ -1,0 +1,102 @@
+"""What scores know of positions: ALiBi's bias and Transformer-XL's relative term."""
+
+from typing import Literal
+
+import torch
+from torch import Tensor, nn
+
+from asr.model.attention.masks import FORBIDDEN
+from asr.model.positions import sinusoids
+
+
+def alibi_slopes(heads: int) -> list[float]:
+    """Slopes of ALiBi: a geometric series, filled up from the next one's odd places.
+
+    Source: Press et al. 2022, section 3 and the code's rule for a number that is no power of two.
+    """
+    power = 1 << (heads.bit_length() - 1)
+    slopes = [2.0 ** (-8 * number / power) for number in range(1, power + 1)]
+    between = [2.0 ** (-4 * number / power) for number in range(1, 2 * power + 1, 2)]
+    return slopes + between[: heads - power]
+
+
+class AlibiBias(nn.Module):
+    """A penalty that grows with the distance, in float32.
+
+    Sides: symmetric has one slope a head; split lets half of the heads see the past alone and half
+    the future; two_sided gives the future the slopes in reverse order, so that direction is known.
+
+    Source: Press et al. 2022, section 3; the bidirectional forms are its authors' proposals.
+    """
+
+    slopes: Tensor
+
+    def __init__(self, *, heads: int, sides: Literal["symmetric", "split", "two_sided"]) -> None:
+        super().__init__()
+        if sides == "split":
+            half, blind = alibi_slopes(heads // 2), [-FORBIDDEN] * (heads // 2)
+            past, future = half + blind, blind + half
+        else:
+            past = alibi_slopes(heads)
+            future = past[::-1] if sides == "two_sided" else past
+        self.register_buffer("slopes", torch.tensor([past, future]), persistent=False)
+
+    def forward(self, distance: Tensor, heads: slice) -> Tensor:
+        """Bias of some heads, (head, *distance), at distances i - j from query to key."""
+        past, future = self.slopes[:, heads].view(2, -1, *[1] * distance.dim()).unbind(0)
+        return -past * distance.clamp(min=0) - future * (-distance).clamp(min=0)
+
+
+class RelativePositions(nn.Module):
+    """Score of the signed distance, without a table of distances and without a shift.
+
+    With c_i = W_r^T (q_i + v), split into the parts a_i and b_i that meet sines and cosines, the
+    addition theorems give
+
+        c_i . R_{i-j} = (a_i sin(i w) + b_i cos(i w)) . cos(j w)
+                      + (b_i sin(i w) - a_i cos(i w)) . sin(j w)
+
+    so that the term is the product of a rotated query with a fixed key.
+
+    Source: Dai et al. 2019, section 3.3; every layer has its own v, as in Gulati et al. 2020.
+    """
+
+    def __init__(self, *, width: int, heads: int) -> None:
+        super().__init__()
+        self.projection = nn.Linear(width, width, bias=False)
+        self.bias = nn.Parameter(torch.zeros(heads, width // heads))
+
+    def forward(
+        self, query: Tensor, query_frames: Tensor, key_frames: Tensor, *, heads: slice
+    ) -> Tensor:
+        """Scores of positions.
+
+        Args:
+            query: (batch, head, block, time, head_dim).
+            query_frames: (time,) or (1,): where the queries of a block are.
+            key_frames: (key_time,): where the keys of a block are.
+            heads: Which heads the queries belong to.
+
+        Returns:
+            (batch, head, block, time, key_time), scaled.
+        """
+        head_dim = query.shape[-1]
+        width = self.projection.weight.shape[1]
+        weight = self.projection.weight.view(-1, head_dim, width)[heads] * head_dim**-0.5
+        # (head, head_dim, width)
+        bias = self.bias[heads, None, None].to(query.dtype)
+        a, b = ((query + bias) @ weight.unsqueeze(1).to(query.dtype)).chunk(2, dim=-1)
+        sine, cosine = sinusoids(query_frames, width).to(query.dtype).chunk(2, dim=1)
+        rotated = torch.cat([b * sine - a * cosine, a * sine + b * cosine], dim=-1)
+        scores: Tensor = rotated @ sinusoids(key_frames, width).to(query.dtype).T
+        return scores
+
+    def reference(self, query: Tensor, distance: Tensor) -> Tensor:
+        """The same by looking up each distance i - j (time, key_time), as the equation reads."""
+        heads, head_dim = self.bias.shape
+        relative = self.projection(sinusoids(distance, self.projection.in_features))
+        relative = relative.view(*distance.shape, heads, head_dim)
+        # (time, key_time, head, head_dim)
+        biased = query + self.bias.unsqueeze(1)
+        scores: Tensor = torch.einsum("bhid,ijhd->bhij", biased, relative) * head_dim**-0.5
+        return scores

@@ -1,0 +1,300 @@
+"""Every attention that is a softmax over chosen keys, by one engine."""
+
+from typing import NamedTuple
+
+import torch
+from torch import Tensor, nn
+
+from asr.model.attention.base import (
+    OFFLINE,
+    Attention,
+    AttentionOutput,
+    AttentionState,
+    Capabilities,
+    Mode,
+    ParameterGroup,
+)
+from asr.model.attention.columns import FixedColumns, Keys
+from asr.model.attention.engine import Job, Reach, attend_in_phases
+from asr.model.attention.exponential import in_pattern
+from asr.model.attention.global_frames import GlobalFrames
+from asr.model.attention.heads import join_heads, split_heads
+from asr.model.attention.masks import allowed_by_mode
+from asr.model.attention.persistent import PersistentVectors
+from asr.model.attention.position_scores import PositionScores
+from asr.model.attention.projections import CausalProjection, LinearProjection
+from asr.model.attention.reference import naive_attention
+from asr.model.attention.softmax_config import SoftmaxConfig, dilations_of_heads, window_of_layer
+from asr.model.dropout import Dropout
+
+
+class SoftmaxState(NamedTuple):
+    """What was seen before: keys, values (batch, head, time, head_dim), validity and input tail."""
+
+    key: Tensor
+    value: Tensor
+    valid: Tensor
+    tail: Tensor
+
+    def select(self, index: Tensor) -> "SoftmaxState":
+        """The state of some items."""
+        return SoftmaxState(*(tensor.index_select(0, index) for tensor in self))
+
+
+class SoftmaxAttention(Attention):
+    """Multi-head softmax attention; its config chooses keys, positions, spans and memory.
+
+    Scores of all groups of keys (windows, offsets, global frames, persistent vectors) stand side by
+    side under one softmax. Keys and values of earlier frames, without gradient, are the state.
+
+    Source: Vaswani et al. 2017, section 3.2, and the sources of its parts.
+    """
+
+    def __init__(
+        self,
+        config: SoftmaxConfig,
+        *,
+        width: int,
+        heads: int,
+        dropout: float,
+        layer: int,
+        layers: int,
+    ) -> None:
+        super().__init__()
+        self.config, self.heads = config, heads
+        kernel = config.query_key_kernel_frames
+        self.projection = (
+            LinearProjection(width=width)
+            if kernel == 1
+            else CausalProjection(width=width, kernel=kernel)
+        )
+        self.scores = PositionScores(config, width=width, heads=heads)
+        self.persistent = self.global_frames = None
+        if config.persistent_vectors:
+            self.persistent = PersistentVectors(config.persistent_vectors, width=width, heads=heads)
+        if config.global_frames:
+            self.global_frames = GlobalFrames(count=config.global_frames, width=width, heads=heads)
+        self.dropout = Dropout(dropout)
+        self.output = nn.Linear(width, width)
+        self._window_frames = window_of_layer(config, layer=layer, layers=layers)
+        self._runs = dilations_of_heads(config, heads=heads)
+
+    @property
+    def capabilities(self) -> Capabilities:
+        """What this instance can do."""
+        config = self.config
+        modes = {"offline", "causal", "chunked"}
+        if config.positions == "alibi" and config.alibi_sides == "split":
+            modes -= {"causal"}
+        if self.global_frames is not None:
+            modes = {"offline"}
+        growth = "T^2"
+        if config.pattern == "exponential":
+            growth = "T log T" if config.restart_frames is None else "T^2"
+        elif config.span is not None or self._window_frames is not None:
+            growth = "T w"
+        return Capabilities(
+            modes=frozenset(modes),
+            exact=True,
+            replaces_feed_forward=config.replaces_feed_forward,
+            positions="bias" if config.positions == "alibi" else config.positions,
+            time=growth,
+            memory=growth,
+        )
+
+    def forward(
+        self,
+        x: Tensor,
+        valid_mask: Tensor,
+        *,
+        mode: Mode = OFFLINE,
+        state: AttentionState | None = None,
+    ) -> AttentionOutput:
+        """Attend; see the contract in `base`."""
+        self.check_mode(mode)
+        previous = state if isinstance(state, SoftmaxState) else self._nothing_before(x)
+        projected = self.projection(x, previous.tail.to(x.dtype))
+        query, key, value = split_heads(projected, parts=3, heads=self.heads)
+        # (batch, head, time, head_dim)
+        start = previous.key.shape[2]
+        keys = Keys(
+            key=torch.cat([previous.key.to(key.dtype), key], dim=2) if start else key,
+            value=torch.cat([previous.value.to(key.dtype), value], dim=2) if start else value,
+            valid=torch.cat([previous.valid, valid_mask], dim=1) if start else valid_mask,
+        )
+        context = self._context(x, query, keys, start=start, mode=mode)
+        output = self.output(join_heads(context))
+        return AttentionOutput(
+            output=torch.where(valid_mask.unsqueeze(2), output, 0.0),
+            state=None if mode.kind == "offline" else self._remember(keys, x, previous, mode),
+            losses=self.scores.losses(),
+        )
+
+    def reference(self, x: Tensor, valid_mask: Tensor, *, mode: Mode = OFFLINE) -> Tensor:
+        """The output of `forward` by the naive equation over all pairs of frames."""
+        parts = split_heads(
+            self.projection(x, self._nothing_before(x).tail), parts=3, heads=self.heads
+        )
+        query, key, value = (part.float() for part in parts)
+        allowed = self._allowed(x, valid_mask, mode=mode)
+        frames = torch.arange(x.shape[1], device=x.device)
+        distance = frames.unsqueeze(1) - frames
+        bias = self.scores.reference(query, distance)
+        if self.global_frames is not None:
+            # These are scored by content alone.
+            bias = bias * ~self.global_frames.marks(valid_mask)[:, None, None, :]
+        content = self.scores.with_content_bias(query)
+        if self.persistent is not None:
+            more_keys, more_values = self.persistent.pairs()
+            count = more_keys.shape[2]
+            key = torch.cat([key, more_keys.expand(len(x), -1, -1, -1)], dim=2)
+            value = torch.cat([value, more_values.expand(len(x), -1, -1, -1)], dim=2)
+            allowed = nn.functional.pad(allowed, (0, count), value=True)
+            bias = nn.functional.pad(bias, (0, count))
+        context = naive_attention(content, key, value, allowed=allowed, bias=bias)
+        if self.global_frames is not None:
+            places = self.global_frames.places(valid_mask)
+            context = self.global_frames.overwrite(context, x, valid_mask, places)
+        return torch.where(valid_mask.unsqueeze(2), self.output(join_heads(context)), 0.0)
+
+    def _allowed(self, x: Tensor, valid_mask: Tensor, *, mode: Mode) -> Tensor:
+        """Pairs that may attend: (batch, head, time, time)."""
+        frames = torch.arange(x.shape[1], device=x.device)
+        distance = frames.unsqueeze(1) - frames
+        config, window = self.config, self._window_frames
+        if config.pattern == "exponential":
+            own = in_pattern(
+                distance, local_frames=config.local_frames, restart_frames=config.restart_frames
+            )
+            if mode.chunk_frames is not None:
+                chunk = frames // mode.chunk_frames
+                own = (own & (distance >= 0)) | (chunk.unsqueeze(1) == chunk)
+            pattern = own.expand(self.heads, -1, -1)
+        elif window is None:
+            pattern = torch.ones_like(distance, dtype=torch.bool).expand(self.heads, -1, -1)
+        else:
+            pattern = torch.cat(
+                [
+                    ((distance % step == 0) & (distance.abs() <= window * step)).expand(
+                        run.stop - run.start, -1, -1
+                    )
+                    for run, step in self._runs
+                ]
+            )
+        allowed = pattern & allowed_by_mode(mode, frames.unsqueeze(1), frames)
+        if self.global_frames is not None:
+            allowed = allowed | self.global_frames.marks(valid_mask)[:, None, None, :]
+        return allowed & valid_mask[:, None, None, :]
+
+    def check_mode(self, mode: Mode) -> None:
+        """Raise if this mechanism cannot serve the mode.
+
+        Raises:
+            ValueError: The mode is not among the capabilities, or cuts through dilated windows.
+        """
+        super().check_mode(mode)
+        for _, dilation in self._runs:
+            if (mode.chunk_frames or 0) % dilation or (mode.left_frames or 0) % dilation:
+                raise ValueError(
+                    f"expected a chunk and left context in multiples of the dilation {dilation}, "
+                    f"found {mode.chunk_frames} and {mode.left_frames} frames"
+                )
+
+    def after_step(self) -> None:
+        """Keep learned spans in range."""
+        if self.scores.span is not None:
+            self.scores.span.after_step()
+
+    def parameter_groups(self) -> list[ParameterGroup]:
+        """Learned spans: a rate of their own."""
+        span = self.scores.span
+        if span is None:
+            return []
+        factor = span.config.rate_factor
+        return [ParameterGroup(parameters=(span.fraction,), rate_factor=factor)]
+
+    def _reach(self) -> Reach:
+        """How far this layer looks in any mode, in steps of the dilation."""
+        if self.scores.span is not None:
+            before, after = self.scores.span.window_frames
+            return Reach(before=before, after=after)
+        window = self._window_frames
+        return Reach(before=window, after=window)
+
+    def _context(self, x: Tensor, query: Tensor, keys: Keys, *, start: int, mode: Mode) -> Tensor:
+        """What queries gather: (batch, head, time, head_dim)."""
+        if self._is_plain(mode):
+            return nn.functional.scaled_dot_product_attention(
+                query, keys.key, keys.value, attn_mask=keys.valid[:, None, None, :]
+            )
+        if self.global_frames is None:
+            return self._runs_of_heads(query, keys, [], start=start, mode=mode)
+        places = self.global_frames.places(keys.valid)
+        others, chosen = self.global_frames.columns(keys, places)
+        context = self._runs_of_heads(query, others, [chosen], start=start, mode=mode)
+        return self.global_frames.overwrite(context, x, keys.valid, places)
+
+    def _is_plain(self, mode: Mode) -> bool:
+        """Whether the fused kernel serves: every key for every query, and no dropout."""
+        nothing_added = self.config.positions == "none" and self.scores.span is None
+        all_keys = self._window_frames is None and self.config.pattern == "window"
+        no_dropout = not self.training or self.dropout.p == 0
+        return (
+            mode.kind == "offline"
+            and nothing_added
+            and all_keys
+            and no_dropout
+            and self.persistent is None
+        )
+
+    def _runs_of_heads(
+        self, query: Tensor, keys: Keys, fixed: list[FixedColumns], *, start: int, mode: Mode
+    ) -> Tensor:
+        """Attend with each run of heads that share a dilation."""
+        contexts = []
+        for heads, dilation in self._runs:
+            job = Job(
+                config=self.config,
+                terms=self.scores,
+                dropout=self.dropout,
+                mode=mode.divided(dilation),
+                reach=self._reach(),
+                heads=heads,
+                dilation=dilation,
+                fixed=[columns.of(heads, copies=dilation) for columns in fixed]
+                + (
+                    [] if self.persistent is None else [self.persistent.columns(heads, query.dtype)]
+                ),
+            )
+            own = Keys(keys.key[:, heads], keys.value[:, heads], keys.valid)
+            contexts.append(attend_in_phases(job, query[:, heads], own, start=start))
+        return torch.cat(contexts, dim=1) if len(contexts) > 1 else contexts[0]
+
+    def _nothing_before(self, x: Tensor) -> SoftmaxState:
+        """The state at the start."""
+        batch, _, width = x.shape
+        empty = x.new_zeros(batch, self.heads, 0, width // self.heads)
+        return SoftmaxState(
+            key=empty,
+            value=empty,
+            valid=torch.zeros(batch, 0, dtype=torch.bool, device=x.device),
+            tail=x.new_zeros(batch, self.config.query_key_kernel_frames - 1, width),
+        )
+
+    def _remember(self, keys: Keys, x: Tensor, previous: SoftmaxState, mode: Mode) -> SoftmaxState:
+        """What later frames can see of these and earlier ones."""
+        total = keys.key.shape[2]
+        dilation = max(dilation for _, dilation in self._runs)
+        before = self._reach().before
+        reach = Reach(before=None if before is None else before * dilation, after=0)
+        before = reach.under(mode).before
+        first = 0 if before is None else max(0, total - before)
+        tail = torch.cat([previous.tail.to(x.dtype), x], dim=1)
+        kept = tail.shape[1] - self.config.query_key_kernel_frames + 1
+        seen = keys.narrow(first, total)
+        return SoftmaxState(
+            key=seen.key.detach(),
+            value=seen.value.detach(),
+            valid=seen.valid,
+            tail=tail[:, kept:].detach(),
+        )

@@ -1,0 +1,167 @@
+"""Residual branches: what a block adds to its input, one after another."""
+
+from abc import ABC, abstractmethod
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import NamedTuple
+
+import torch
+from torch import Tensor, nn
+
+from asr.model.attention import Attention, AttentionState, Mode
+from asr.model.convolution import ConvolutionModule, ConvolutionState
+from asr.model.dropout import Dropout
+from asr.model.feed_forward import FeedForward
+from asr.model.long_short import ShortRange
+
+
+@dataclass(frozen=True, kw_only=True)
+class Surroundings:
+    """What a branch must know of its input.
+
+    Args:
+        valid_mask: (batch, time) bool, True where the frame is real.
+        mode: Which frames a frame may see.
+    """
+
+    valid_mask: Tensor
+    mode: Mode
+
+
+@dataclass(frozen=True, kw_only=True)
+class BranchOutput:
+    """What a branch gives.
+
+    Args:
+        output: (batch, time, feature), to be scaled and added to the input.
+        state: What the next chunk needs; None offline and for branches without memory.
+        losses: Auxiliary losses by name, each a scalar.
+    """
+
+    output: Tensor
+    state: AttentionState | None = None
+    losses: dict[str, Tensor] = field(default_factory=dict)
+
+
+class Branch(nn.Module, ABC):
+    """A map of (batch, time, feature) to the same shape, its norm and dropout included."""
+
+    scale = 1.0
+
+    @abstractmethod
+    def forward(
+        self, x: Tensor, surroundings: Surroundings, state: AttentionState | None
+    ) -> BranchOutput:
+        """Map; the state is what the previous call returned, None at the start and offline."""
+
+
+class FeedForwardBranch(Branch):
+    """A feed-forward module; a Conformer adds half of it."""
+
+    def __init__(
+        self, *, width: int, hidden_width: int, dropout: float, scale: float = 1.0
+    ) -> None:
+        super().__init__()
+        self.scale = scale
+        self.feed_forward = FeedForward(width=width, hidden_width=hidden_width, dropout=dropout)
+
+    def forward(
+        self, x: Tensor, surroundings: Surroundings, state: AttentionState | None
+    ) -> BranchOutput:
+        """Map; pointwise in time."""
+        return BranchOutput(output=self.feed_forward(x))
+
+
+class AttentionBranch(Branch):
+    """Layer norm, attention, dropout."""
+
+    def __init__(self, attention: Attention, *, width: int, dropout: float) -> None:
+        super().__init__()
+        self.norm = nn.LayerNorm(width)
+        self.attention = attention
+        self.dropout = Dropout(dropout)
+
+    def forward(
+        self, x: Tensor, surroundings: Surroundings, state: AttentionState | None
+    ) -> BranchOutput:
+        """Attend."""
+        attended = self.attention(
+            self.norm(x), surroundings.valid_mask, mode=surroundings.mode, state=state
+        )
+        return BranchOutput(
+            output=self.dropout(attended.output), state=attended.state, losses=attended.losses
+        )
+
+
+class ConvolutionBranch(Branch):
+    """A Conformer's convolution module."""
+
+    def __init__(self, convolution: ConvolutionModule) -> None:
+        super().__init__()
+        self.convolution = convolution
+
+    def forward(
+        self, x: Tensor, surroundings: Surroundings, state: AttentionState | None
+    ) -> BranchOutput:
+        """Convolve."""
+        assert state is None or isinstance(state, ConvolutionState)
+        convolved = self.convolution(
+            x, surroundings.valid_mask, mode=surroundings.mode, state=state
+        )
+        return BranchOutput(output=convolved.output, state=convolved.state)
+
+
+class LongShortState(NamedTuple):
+    """The states of both halves."""
+
+    long: AttentionState
+    short: ConvolutionState
+
+    def select(self, index: Tensor) -> "LongShortState":
+        """The state of some items."""
+        return LongShortState(self.long.select(index), self.short.select(index))
+
+
+class LongShortBranch(Branch):
+    """Long-short range attention: one half of the features attends, the other half convolves.
+
+    Source: Wu et al. 2020 (Lite Transformer), section 4; with the norm in front.
+    """
+
+    def __init__(
+        self, attention: Attention, short_range: ShortRange, *, width: int, dropout: float
+    ) -> None:
+        super().__init__()
+        self.norm = nn.LayerNorm(width)
+        self.attention = attention
+        self.short_range = short_range
+        self.dropout = Dropout(dropout)
+
+    def forward(
+        self, x: Tensor, surroundings: Surroundings, state: AttentionState | None
+    ) -> BranchOutput:
+        """Attend and convolve."""
+        assert state is None or isinstance(state, LongShortState)
+        valid, mode = surroundings.valid_mask, surroundings.mode
+        far, near = self.norm(x).chunk(2, dim=2)
+        attended = self.attention(
+            far, valid, mode=mode, state=None if state is None else state.long
+        )
+        convolved = self.short_range(
+            near, valid, mode=mode, state=None if state is None else state.short
+        )
+        if attended.state is None or convolved.state is None:
+            after = None
+        else:
+            after = LongShortState(attended.state, convolved.state)
+        return BranchOutput(
+            output=self.dropout(torch.cat([attended.output, convolved.output], dim=2)),
+            state=after,
+            losses=attended.losses,
+        )
+
+
+def add_losses(total: dict[str, Tensor], more: Mapping[str, Tensor]) -> None:
+    """Add auxiliary losses into `total` by name."""
+    for name, loss in more.items():
+        total[name] = total[name] + loss if name in total else loss

@@ -1,0 +1,127 @@
+"""A stack of blocks of residual branches: what encoders and language models are made of."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor, nn
+
+from asr.model.attention import AttentionState
+from asr.model.branches import Branch, Surroundings, add_losses
+from asr.model.reversible import ReversibleRun, run_reversible
+
+BranchStates = tuple[AttentionState | None, ...]
+
+
+class Block(nn.Module):
+    """Branches whose outputs are added to the input one after another, then a norm."""
+
+    def __init__(self, branches: Sequence[Branch], *, output_norm: nn.Module | None = None) -> None:
+        super().__init__()
+        self.branches = nn.ModuleList(branches)
+        self.output_norm = nn.Identity() if output_norm is None else output_norm
+
+    def in_order(self) -> list[Branch]:
+        """The branches."""
+        return [branch for branch in self.branches if isinstance(branch, Branch)]
+
+
+@dataclass(frozen=True, kw_only=True)
+class StackOutput:
+    """What a stack gives.
+
+    Args:
+        output: (batch, time, feature).
+        states: Of each branch in order.
+        losses: Auxiliary losses by name, summed over the branches.
+        intermediates: Outputs of chosen blocks.
+    """
+
+    output: Tensor
+    states: BranchStates
+    losses: dict[str, Tensor]
+    intermediates: tuple[Tensor, ...]
+
+
+class Stack(nn.Module):
+    """Blocks one after another.
+
+    Args:
+        blocks: The blocks.
+        intermediate_layers: Blocks, counted from 1, whose output is given too.
+        reversible: Whether two streams alternate, so that training stores no activations of the
+            blocks.
+
+    Raises:
+        ValueError: Reversible blocks have an output norm.
+    """
+
+    def __init__(
+        self, blocks: Sequence[Block], *, intermediate_layers: Sequence[int], reversible: bool
+    ) -> None:
+        super().__init__()
+        self.blocks = nn.ModuleList(blocks)
+        self.intermediate_layers = tuple(intermediate_layers)
+        self.reversible = reversible
+        self._branches = [len(block.branches) for block in blocks]
+        if reversible and any(not isinstance(b.output_norm, nn.Identity) for b in blocks):
+            raise ValueError(
+                "expected reversible blocks without an output norm, found one; put it after "
+                "the stack"
+            )
+
+    def forward(
+        self, x: Tensor, surroundings: Surroundings, states: BranchStates | None
+    ) -> StackOutput:
+        """Run all blocks.
+
+        Args:
+            x: (batch, time, feature).
+            surroundings: What branches must know.
+            states: What the previous call gave; None at the start and offline.
+
+        Returns:
+            The last block's output and everything else that the branches gave.
+        """
+        if states is None:
+            states = (None,) * sum(self._branches)
+        if self.reversible:
+            return self._reversible(x, surroundings, states)
+        after: list[AttentionState | None] = []
+        losses: dict[str, Tensor] = {}
+        intermediates = []
+        for number, block in enumerate(self._in_order(), start=1):
+            for branch in block.in_order():
+                result = branch(x, surroundings, states[len(after)])
+                x = torch.add(x, result.output, alpha=branch.scale)
+                after.append(result.state)
+                add_losses(losses, result.losses)
+            x = block.output_norm(x)
+            if number in self.intermediate_layers:
+                intermediates.append(x)
+        return StackOutput(
+            output=x, states=tuple(after), losses=losses, intermediates=tuple(intermediates)
+        )
+
+    def _in_order(self) -> list[Block]:
+        return [block for block in self.blocks if isinstance(block, Block)]
+
+    def _reversible(
+        self, x: Tensor, surroundings: Surroundings, states: BranchStates
+    ) -> StackOutput:
+        ends = [sum(self._branches[:number]) for number in self.intermediate_layers]
+        result = run_reversible(
+            x,
+            ReversibleRun(
+                branches=[branch for block in self._in_order() for branch in block.in_order()],
+                taps=ends,
+                surroundings=surroundings,
+                states=states,
+            ),
+        )
+        return StackOutput(
+            output=result.output,
+            states=result.states,
+            losses=result.losses,
+            intermediates=result.taps,
+        )
