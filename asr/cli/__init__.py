@@ -11,9 +11,9 @@ from importlib.metadata import version
 import typer
 from typer.core import TyperGroup
 
-from asr.cli import decode, prepare, score, tokenize, train
+from asr.cli import attention, decode, prepare, score, tokenize, train
 
-_COMMANDS = ("prepare", "tokenize", "train", "decode", "score")
+_COMMANDS = ("prepare", "tokenize", "train", "decode", "score", "attention")
 
 
 class _InOrderOfUse(TyperGroup):
@@ -35,6 +35,7 @@ app.command()(tokenize.tokenize)
 app.command()(train.train)
 app.command()(decode.decode)
 app.command()(score.score)
+app.command()(attention.attention)
 
 
 def _print_version(wanted: bool) -> None:

@@ -18,8 +18,10 @@ from asr.model.attention.base import ParameterGroup as ParameterGroup
 from asr.model.attention.base import causal as causal
 from asr.model.attention.base import chunked as chunked
 from asr.model.attention.full import FullConfig
+from asr.model.attention.linformer import LinformerAttention, LinformerConfig
 from asr.model.attention.logsparse import LogSparseConfig
 from asr.model.attention.longformer import LongformerConfig
+from asr.model.attention.performer import PerformerAttention, PerformerConfig
 from asr.model.attention.softmax import SoftmaxAttention
 from asr.model.attention.transformer_xl import TransformerXlConfig
 
@@ -60,6 +62,8 @@ ATTENTION: Mapping[str, AttentionEntry] = {
     "all_attention": AttentionEntry(AllAttentionConfig, SoftmaxAttention),
     "longformer": AttentionEntry(LongformerConfig, SoftmaxAttention),
     "logsparse": AttentionEntry(LogSparseConfig, SoftmaxAttention),
+    "performer": AttentionEntry(PerformerConfig, PerformerAttention),
+    "linformer": AttentionEntry(LinformerConfig, LinformerAttention),
 }
 
 
