@@ -88,7 +88,7 @@ def motifs(batch: int, time: int, generator: Generator) -> Frames:
 def chirps(batch: int, time: int, generator: Generator) -> Frames:
     """Tokens whose frames rise or fall through the features at one of two speeds, in noise.
 
-    Half of the classes are the other half backwards, so that order in time is what tells them apart.
+    Half of the classes are the other half backwards, so that only order in time tells them apart.
     """
     starts = torch.arange(CLASSES // 2) * 2
     position = torch.arange(12)
