@@ -23,6 +23,7 @@ _LAYERS = (
     ("asr.config",),
     ("asr.recognizer",),
     ("asr.training",),
+    ("asr.claims",),
     ("asr.export",),
     ("asr.cli", "asr.__main__"),
 )

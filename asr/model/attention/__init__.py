@@ -22,6 +22,7 @@ from asr.model.attention.linformer import LinformerAttention, LinformerConfig
 from asr.model.attention.logsparse import LogSparseConfig
 from asr.model.attention.longformer import LongformerConfig
 from asr.model.attention.performer import PerformerAttention, PerformerConfig
+from asr.model.attention.reformer import ReformerAttention, ReformerConfig
 from asr.model.attention.softmax import SoftmaxAttention
 from asr.model.attention.transformer_xl import TransformerXlConfig
 
@@ -62,6 +63,7 @@ ATTENTION: Mapping[str, AttentionEntry] = {
     "all_attention": AttentionEntry(AllAttentionConfig, SoftmaxAttention),
     "longformer": AttentionEntry(LongformerConfig, SoftmaxAttention),
     "logsparse": AttentionEntry(LogSparseConfig, SoftmaxAttention),
+    "reformer": AttentionEntry(ReformerConfig, ReformerAttention),
     "performer": AttentionEntry(PerformerConfig, PerformerAttention),
     "linformer": AttentionEntry(LinformerConfig, LinformerAttention),
 }
