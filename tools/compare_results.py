@@ -1,0 +1,154 @@
+"""What compare.sh keeps of each run, and the table made of it.
+
+    compare_results.py record --exp EXP --row ROW --seed N --out FILE SPLIT=MANIFEST ...
+    compare_results.py table FOLDER --against ROW
+
+A run's record holds the errors of each utterance, so that the table needs no other file. Seeds are
+pooled: an utterance's errors are their sum over the seeds of its row.
+"""
+
+import argparse
+import csv
+import json
+import statistics
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from asr.data.manifest import read_manifest
+from asr.decoding.hypothesis_file import read_hypotheses
+from asr.scoring.counts import count_errors_batch
+from asr.scoring.intervals import interval_of
+from asr.scoring.significance import matched_pairs_p
+
+_LEVEL = 0.05
+
+
+def main() -> None:
+    """Run one of the two."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    commands = parser.add_subparsers(required=True)
+    one = commands.add_parser("record")
+    one.add_argument("--exp", type=Path, required=True)
+    one.add_argument("--row", required=True)
+    one.add_argument("--seed", type=int, required=True)
+    one.add_argument("--out", type=Path, required=True)
+    one.add_argument("splits", nargs="+", metavar="SPLIT=MANIFEST")
+    one.set_defaults(run=_record)
+    table = commands.add_parser("table")
+    table.add_argument("folder", type=Path)
+    table.add_argument("--against", required=True)
+    table.set_defaults(run=_table)
+    args = parser.parse_args()
+    args.run(args)
+
+
+def _record(args: argparse.Namespace) -> None:
+    provenance = json.loads((args.exp / "provenance.json").read_text(encoding="utf-8"))
+    with (args.exp / "metrics.csv").open(encoding="utf-8", newline="") as file:
+        speeds = [row["audio_seconds_per_second"] for row in csv.DictReader(file)]
+    record = {
+        "row": args.row,
+        "seed": args.seed,
+        "commit": provenance["commit"],
+        "parameters": provenance["parameters"],
+        "hours": provenance["hours"],
+        "audio_seconds_per_second": statistics.median(float(speed) for speed in speeds if speed),
+        "errors": {},
+    }
+    for each in args.splits:
+        split, _, manifest = each.partition("=")
+        references = read_manifest(Path(manifest))
+        hypotheses = read_hypotheses(args.exp / "decoded" / f"{split}.jsonl")
+        texts = [hypotheses[item.id].text for item in references]
+        counts = count_errors_batch([item.text or "" for item in references], texts, unit="word")
+        record["errors"][split] = [[count.errors, count.reference_length] for count in counts]
+    args.out.parent.mkdir(parents=True, exist_ok=True)
+    part = args.out.with_suffix(".part")
+    part.write_text(json.dumps(record), encoding="utf-8")
+    part.replace(args.out)
+
+
+def _table(args: argparse.Namespace) -> None:
+    records = [
+        json.loads(path.read_text(encoding="utf-8")) for path in sorted(args.folder.glob("*.json"))
+    ]
+    rows = list(dict.fromkeys(record["row"] for record in records))
+    for split in dict.fromkeys(name for record in records for name in record["errors"]):
+        print(f"\n{split}\n")
+        print(
+            "| row | WER | seeds | difference to the baseline | p (Holm) | parameters | "
+            "audio s/s | hours |\n| --- | --- | --- | --- | --- | --- | --- | --- |"
+        )
+        lines = {row: _line(row, split, records, args.against) for row in rows}
+        adjusted = _holm({row: line["p"] for row, line in lines.items() if line["p"] is not None})
+        for row in sorted(rows, key=lambda row: lines[row]["wer"]):
+            print(_text(row, lines[row], adjusted.get(row)))
+
+
+def _line(row: str, split: str, records: list[dict[str, Any]], against: str) -> dict[str, Any]:
+    own = {record["seed"]: record for record in records if record["row"] == row}
+    base = {record["seed"]: record for record in records if record["row"] == against}
+    errors, lengths = _pooled([record["errors"][split] for record in own.values()])
+    line: dict[str, Any] = {
+        "wer": errors.sum() / lengths.sum(),
+        "interval": interval_of(errors, lengths, seed=0),
+        "seeds": [_rate(record["errors"][split]) for record in own.values()],
+        "p": None,
+        "difference": None,
+        "parameters": next(iter(own.values()))["parameters"],
+        "speed": statistics.median(r["audio_seconds_per_second"] for r in own.values()),
+        "hours": sum(record["hours"] for record in own.values()),
+    }
+    common = own.keys() & base.keys()
+    if row != against and common:
+        ours, lengths = _pooled([own[seed]["errors"][split] for seed in common])
+        theirs, _ = _pooled([base[seed]["errors"][split] for seed in common])
+        line["difference"] = (ours.sum() - theirs.sum()) / lengths.sum()
+        line["p"] = matched_pairs_p(ours - theirs, seed=0)
+    return line
+
+
+def _pooled(seeds: list[list[list[int]]]) -> tuple[Any, Any]:
+    """Errors and reference words of each utterance, summed over seeds: (utterance,) each."""
+    total = np.array(seeds, dtype=np.int64).sum(axis=0)
+    return total[:, 0], total[:, 1]
+
+
+def _rate(errors: list[list[int]]) -> float:
+    return sum(each[0] for each in errors) / sum(each[1] for each in errors)
+
+
+def _holm(p_values: dict[str, float]) -> dict[str, float]:
+    """P values adjusted for the number of rows.
+
+    Source: Holm 1979.
+    """
+    adjusted: dict[str, float] = {}
+    largest = 0.0
+    for rank, (row, p) in enumerate(sorted(p_values.items(), key=lambda item: item[1])):
+        largest = max(largest, min(1.0, p * (len(p_values) - rank)))
+        adjusted[row] = largest
+    return adjusted
+
+
+def _text(row: str, line: dict[str, Any], p: float | None) -> str:
+    interval = line["interval"]
+    bounds = f"[{100 * interval.low:.2f}, {100 * interval.high:.2f}]"
+    seeds = ", ".join(f"{100 * rate:.2f}" for rate in line["seeds"])
+    cells = [
+        row,
+        f"{100 * line['wer']:.2f} {bounds}",
+        seeds,
+        "" if line["difference"] is None else f"{100 * line['difference']:+.2f}",
+        "" if p is None else f"{p:.4f}{' *' if p < _LEVEL else ''}",
+        f"{line['parameters'] / 1e6:.2f} M",
+        f"{line['speed']:.0f}",
+        f"{line['hours']:.2f}",
+    ]
+    return "| " + " | ".join(cells) + " |"
+
+
+if __name__ == "__main__":
+    main()
