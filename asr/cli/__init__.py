@@ -11,9 +11,9 @@ from importlib.metadata import version
 import typer
 from typer.core import TyperGroup
 
-from asr.cli import attention, decode, prepare, score, tokenize, train
+from asr.cli import attention, claims, decode, prepare, score, tokenize, train
 
-_COMMANDS = ("prepare", "tokenize", "train", "decode", "score", "attention")
+_COMMANDS = ("prepare", "tokenize", "train", "decode", "score", "attention", "claims")
 
 
 class _InOrderOfUse(TyperGroup):
@@ -36,6 +36,7 @@ app.command()(train.train)
 app.command()(decode.decode)
 app.command()(score.score)
 app.command()(attention.attention)
+app.command()(claims.claims)
 
 
 def _print_version(wanted: bool) -> None:

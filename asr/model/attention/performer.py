@@ -75,7 +75,10 @@ def orthogonal_features(features: int, head_dim: int, generator: torch.Generator
     blocks = -(-features // head_dim)
     shape = (blocks, head_dim, head_dim)
     drawn = torch.randn(shape, generator=generator, device="cpu", dtype=torch.float64)
-    directions = torch.linalg.qr(drawn).Q.transpose(1, 2).flatten(0, 1)[:features]
+    factors = torch.linalg.qr(drawn)
+    # Uniform over all rotations only with the signs that make the triangle's diagonal positive.
+    signs = factors.R.diagonal(dim1=1, dim2=2).sign()
+    directions = (factors.Q * signs.unsqueeze(1)).transpose(1, 2).flatten(0, 1)[:features]
     rows = torch.randn((features, head_dim), generator=generator, device="cpu", dtype=torch.float64)
     scaled: Tensor = directions * rows.norm(dim=1, keepdim=True)
     return scaled.float()
