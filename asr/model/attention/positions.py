@@ -24,7 +24,8 @@ class AlibiBias(nn.Module):
     """A penalty that grows with the distance, in float32.
 
     Sides: symmetric has one slope a head; split lets half of the heads see the past alone and half
-    the future; two_sided gives the future the slopes in reverse order, so that direction is known.
+    the future; two_sided takes the slopes of twice as many heads and gives each head a neighbouring
+    pair of them, the steeper one for the future, so that direction is known.
 
     Source: Press et al. 2022, section 3; the bidirectional forms are its authors' proposals.
     """
@@ -36,9 +37,11 @@ class AlibiBias(nn.Module):
         if sides == "split":
             half, blind = alibi_slopes(heads // 2), [-FORBIDDEN] * (heads // 2)
             past, future = half + blind, blind + half
+        elif sides == "two_sided":
+            both = alibi_slopes(2 * heads)
+            past, future = both[1::2], both[::2]
         else:
-            past = alibi_slopes(heads)
-            future = past[::-1] if sides == "two_sided" else past
+            past = future = alibi_slopes(heads)
         self.register_buffer("slopes", torch.tensor([past, future]), persistent=False)
 
     def forward(self, distance: Tensor, heads: slice) -> Tensor:

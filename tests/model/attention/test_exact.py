@@ -88,11 +88,11 @@ def test_alibi_slopes_of_the_paper() -> None:
 
 
 def _alibi_bias(sides: str, distance: Tensor) -> Tensor:
-    slopes = torch.tensor(alibi_slopes(_HEADS), dtype=torch.float64).view(-1, 1, 1)
+    slopes = 2.0 ** -torch.tensor([2, 4, 6, 8], dtype=torch.float64).view(-1, 1, 1)
     if sides == "symmetric":
         return -slopes * distance.abs()
     if sides == "two_sided":
-        return torch.where(distance > 0, -slopes * distance, slopes.flip(0) * distance)
+        return torch.where(distance > 0, -slopes * distance, 2 * slopes * distance)
     half = torch.tensor(alibi_slopes(_HEADS // 2), dtype=torch.float64).view(-1, 1, 1)
     past = (-half * distance).masked_fill(distance < 0, -math.inf)
     future = (half * distance).masked_fill(distance > 0, -math.inf)
