@@ -73,7 +73,7 @@ def operations(compute: Callable[[], object], *, products_only: bool = False) ->
             linear maps.
     """
     aten = torch.ops.aten
-    mapping = {aten.mul.Tensor: _counted(_elements), aten.sum.dim_IntList: _counted(_summed)}
+    mapping = {aten.mul: _counted(_elements), aten.sum: _counted(_summed)}
     counter = FlopCounterMode(display=False, custom_mapping=mapping)
     math = torch.nn.attention.SDPBackend.MATH
     with torch.no_grad(), torch.nn.attention.sdpa_kernel(math), counter:
