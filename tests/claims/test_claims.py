@@ -1,4 +1,4 @@
-"""The harness of the claims and the tasks that they stand on; the claims themselves take minutes."""
+"""The harness of the claims and their tasks; the claims themselves take minutes."""
 
 import json
 from itertools import pairwise
