@@ -47,7 +47,8 @@ class ConvolutionContext:
         left = half if mode.kind == "chunked" else kernel - 1
         tail = x.new_zeros(x.shape[0], left, x.shape[2]) if state is None else state.tail
         x = torch.cat([tail.to(x.dtype), x], dim=1)
-        self.state = ConvolutionState(x[:, x.shape[1] - left :].detach())
+        # A copy: a view would keep all of the frames alive.
+        self.state = ConvolutionState(x[:, x.shape[1] - left :].detach().clone())
         if mode.chunk_frames is not None:
             short = -self._shape[1] % mode.chunk_frames
             x = nn.functional.pad(x, (0, 0, 0, short))

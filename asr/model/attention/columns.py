@@ -66,10 +66,6 @@ class Window:
         """Frames of a block's keys, counted from its first query: (column,)."""
         return torch.arange(self.columns, device=device) - self.before
 
-    def distance(self, device: torch.device) -> Tensor:
-        """Frames from each key of a block to each query, i - j: (row, column)."""
-        return self.query_frames(device).unsqueeze(1) - self.key_frames(device)
-
 
 class WindowColumns:
     """The keys in windows around blocks of queries.
@@ -83,14 +79,18 @@ class WindowColumns:
 
     def __init__(self, keys: Keys, *, start: int, blocks: int, window: Window) -> None:
         self._window = window
-        total = keys.key.shape[2]
-        pad = (window.before - start, start + blocks * window.rows + window.after - total)
-        valid = nn.functional.pad(keys.valid, pad)
-        forbidden = penalty(valid).to(keys.key.dtype)[:, None, :, None]
-        key = nn.functional.pad(keys.key, (0, 0, *pad))
-        key = torch.cat([key, forbidden.expand(-1, key.shape[1], -1, -1)], dim=3)
+        if not window.is_whole:
+            total = keys.key.shape[2]
+            pad = (window.before - start, start + blocks * window.rows + window.after - total)
+            keys = Keys(
+                nn.functional.pad(keys.key, (0, 0, *pad)),
+                nn.functional.pad(keys.value, (0, 0, *pad)),
+                nn.functional.pad(keys.valid, pad),
+            )
+        forbidden = penalty(keys.valid).to(keys.key.dtype)[:, None, :, None]
+        key = torch.cat([keys.key, forbidden.expand(-1, keys.key.shape[1], -1, -1)], dim=3)
         self._key = self._windows(key, blocks)
-        self._value = self._windows(nn.functional.pad(keys.value, (0, 0, *pad)), blocks)
+        self._value = self._windows(keys.value, blocks)
         # (batch, head, block, head_dim, column)
 
     def _windows(self, x: Tensor, blocks: int) -> Tensor:

@@ -15,7 +15,8 @@ from asr.model.attention.columns import (
     WindowColumns,
 )
 from asr.model.attention.exponential import offsets
-from asr.model.attention.masks import allowed_by_mode, penalty, within
+from asr.model.attention.geometry import Geometry, window_geometry
+from asr.model.attention.masks import allowed_by_mode, penalty
 from asr.model.attention.position_scores import PositionScores
 from asr.model.attention.softmax_config import SoftmaxConfig
 
@@ -142,26 +143,19 @@ class Job:
         self, query: Tensor, content: Tensor, keys: Keys, *, start: int, window: Window
     ) -> tuple[Columns, Tensor]:
         """The keys around blocks and their scores."""
-        device = query.device
         columns = WindowColumns(keys, start=start, blocks=query.shape[2], window=window)
-        query_frames, key_frames = window.query_frames(device), window.key_frames(device)
-        mode, reach = self.mode, self.reach
+        mode = self.mode
         if self.config.pattern == "exponential":
             mode = replace(mode, left_frames=0)
-        allowed = None
-        if mode.kind != "offline" or (reach.before, reach.after) != (None, None):
-            rows = query_frames.unsqueeze(1)
-            allowed = allowed_by_mode(mode, rows, key_frames)
-            allowed = allowed & within(reach.before, reach.after, rows - key_frames)
-        scores = self.terms(
-            columns.scores(content),
-            query,
-            query_frames=query_frames * self.dilation,
-            key_frames=key_frames * self.dilation,
-            allowed=allowed,
-            heads=self.heads,
+        geometry = window_geometry(
+            window,
+            mode=mode,
+            before=self.reach.before,
+            after=self.reach.after,
+            dilation=self.dilation,
+            device=query.device,
         )
-        return columns, scores
+        return columns, self.terms(columns.scores(content), query, geometry, heads=self.heads)
 
     def _offsets(
         self, query: Tensor, content: Tensor, keys: Keys, *, start: int
@@ -177,14 +171,10 @@ class Job:
         )
         columns = OffsetColumns(keys, start=start, blocks=(blocks, rows), offsets=distances)
         distance = torch.tensor(distances, device=query.device)
-        scores = self.terms(
-            columns.scores(content),
-            query,
-            query_frames=torch.zeros(1, dtype=torch.long, device=query.device),
-            key_frames=-distance,
-            allowed=None,
-            heads=self.heads,
-        )
+        # Seen from the query, all keys of a column are in the same place.
+        here = torch.zeros(1, dtype=torch.long, device=query.device)
+        geometry = Geometry(here, -distance, None)
+        scores = self.terms(columns.scores(content), query, geometry, heads=self.heads)
         if self.mode.kind == "offline":
             return columns, scores
         frames = torch.arange(queries, device=query.device).unsqueeze(1)

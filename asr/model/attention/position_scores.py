@@ -3,7 +3,7 @@
 import torch
 from torch import Tensor, nn
 
-from asr.model.attention.masks import penalty
+from asr.model.attention.geometry import Geometry
 from asr.model.attention.positions import AlibiBias, RelativePositions
 from asr.model.attention.softmax_config import SoftmaxConfig
 from asr.model.attention.span import AdaptiveSpan
@@ -40,10 +40,8 @@ class PositionScores(nn.Module):
         self,
         scores: Tensor,
         query: Tensor,
+        geometry: Geometry,
         *,
-        query_frames: Tensor,
-        key_frames: Tensor,
-        allowed: Tensor | None,
         heads: slice,
     ) -> Tensor:
         """Add to scores of content.
@@ -51,30 +49,34 @@ class PositionScores(nn.Module):
         Args:
             scores: (batch, head, block, time, column).
             query: (batch, head, block, time, head_dim), not scaled.
-            query_frames: (time,) or (1,), where the queries of a block are.
-            key_frames: (column,), where its keys are, counted from the same frame.
-            allowed: (time, column) bool; None is everywhere.
+            geometry: Where the queries and keys of a block are.
             heads: Which heads they are.
 
         Returns:
             The shape of `scores`.
         """
         if self.relative is not None:
-            scores += self.relative(query, query_frames, key_frames, heads=heads)
-        bias = self.bias(query_frames.unsqueeze(1) - key_frames, allowed=allowed, heads=heads)
-        return scores if bias is None else scores + bias.unsqueeze(1)
+            scores += self.relative(query, geometry, heads=heads)
+        # What does not depend on queries: (head or 1, time, column) float32.
+        terms = self._biases(geometry.distance, heads) if self._has_biases else []
+        if geometry.penalty is not None:
+            terms.append(geometry.penalty)
+        if not terms:
+            return scores
+        return scores + sum(terms[1:], start=terms[0]).unsqueeze(1)
 
-    def bias(self, distance: Tensor, *, allowed: Tensor | None, heads: slice) -> Tensor | None:
-        """What does not depend on queries: (head or 1, time, column) float32; None is nothing."""
-        terms = [term(distance, heads) for term in (self.alibi, self.span) if term is not None]
-        if allowed is not None:
-            terms.append(penalty(allowed).unsqueeze(0))
-        return sum(terms[1:], start=terms[0]) if terms else None
+    @property
+    def _has_biases(self) -> bool:
+        return self.alibi is not None or self.span is not None
+
+    def _biases(self, distance: Tensor, heads: slice) -> list[Tensor]:
+        """ALiBi and learned spans, as far as there are any: (head, time, column) float32."""
+        return [term(distance, heads) for term in (self.alibi, self.span) if term is not None]
 
     def reference(self, query: Tensor, distance: Tensor) -> Tensor:
         """The terms at distances i - j (time, key_time): (1 or batch, head, time, key_time)."""
-        bias = self.bias(distance, allowed=None, heads=slice(None))
-        total = torch.zeros(query.shape[1], *distance.shape) if bias is None else bias
+        biases = self._biases(distance, slice(None))
+        total = sum(biases, start=torch.zeros(query.shape[1], *distance.shape))
         if self.relative is not None:
             total = total + self.relative.reference(query, distance)
         return total.view(-1, *total.shape[-3:])

@@ -5,6 +5,7 @@ from typing import Literal
 import torch
 from torch import Tensor, nn
 
+from asr.model.attention.geometry import Geometry
 from asr.model.attention.masks import FORBIDDEN
 from asr.model.positions import sinusoids
 
@@ -69,15 +70,12 @@ class RelativePositions(nn.Module):
         self.projection = nn.Linear(width, width, bias=False)
         self.bias = nn.Parameter(torch.zeros(heads, width // heads))
 
-    def forward(
-        self, query: Tensor, query_frames: Tensor, key_frames: Tensor, *, heads: slice
-    ) -> Tensor:
+    def forward(self, query: Tensor, geometry: Geometry, *, heads: slice) -> Tensor:
         """Scores of positions.
 
         Args:
             query: (batch, head, block, time, head_dim).
-            query_frames: (time,) or (1,): where the queries of a block are.
-            key_frames: (key_time,): where the keys of a block are.
+            geometry: Where the queries and keys of a block are.
             heads: Which heads the queries belong to.
 
         Returns:
@@ -89,9 +87,10 @@ class RelativePositions(nn.Module):
         # (head, head_dim, width)
         bias = self.bias[heads, None, None].to(query.dtype)
         a, b = ((query + bias) @ weight.unsqueeze(1).to(query.dtype)).chunk(2, dim=-1)
-        sine, cosine = sinusoids(query_frames, width).to(query.dtype).chunk(2, dim=1)
+        of_queries, of_keys = geometry.sinusoids(width, query.dtype)
+        sine, cosine = of_queries.chunk(2, dim=1)
         rotated = torch.cat([b * sine - a * cosine, a * sine + b * cosine], dim=-1)
-        scores: Tensor = rotated @ sinusoids(key_frames, width).to(query.dtype).T
+        scores: Tensor = rotated @ of_keys.T
         return scores
 
     def reference(self, query: Tensor, distance: Tensor) -> Tensor:

@@ -292,9 +292,10 @@ class SoftmaxAttention(Attention):
         tail = torch.cat([previous.tail.to(x.dtype), x], dim=1)
         kept = tail.shape[1] - self.config.query_key_kernel_frames + 1
         seen = keys.narrow(first, total)
+        # Copies: a view would keep all of the frames alive.
         return SoftmaxState(
-            key=seen.key.detach(),
-            value=seen.value.detach(),
-            valid=seen.valid,
-            tail=tail[:, kept:].detach(),
+            key=seen.key.detach().clone(),
+            value=seen.value.detach().clone(),
+            valid=seen.valid.clone(),
+            tail=tail[:, kept:].detach().clone(),
         )

@@ -209,7 +209,7 @@ class Encoder(nn.Module):
             used = x.shape[1] * self.config.subsampling.factor
             before = torch.zeros_like(frames) if state is None else state.frames
             after = EncoderState(
-                features=features[:, used:].detach(),
+                features=features[:, used:].detach().clone(),
                 feature_lengths=(lengths - used).clamp(min=0),
                 frames=before + x.shape[1],
                 branches=stacked.states,

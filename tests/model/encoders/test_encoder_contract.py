@@ -1,6 +1,7 @@
 """What every encoder x word pair must keep; new words are tested without a new test."""
 
 from dataclasses import dataclass
+from typing import Any
 
 import pytest
 import torch
@@ -52,6 +53,13 @@ def _serves(encoder: Encoder, mode: Mode) -> bool:
     except ValueError:
         return False
     return True
+
+
+def _tensors(state: Any) -> list[Tensor]:  # noqa: ANN401
+    """All tensors of nested states."""
+    if isinstance(state, Tensor):
+        return [state]
+    return [] if state is None else [tensor for part in state for tensor in _tensors(part)]
 
 
 def _features(batch: int, time: int) -> Tensor:
@@ -138,6 +146,9 @@ def test_chunk_by_chunk_equals_one_pass(pair: Pair, mode: Mode) -> None:
         parts.append(result.output)
         counts += result.lengths
         assert result.state is not None
+        assert all(
+            each.untyped_storage().nbytes() == each.nbytes for each in _tensors(result.state)
+        )
         state = result.state.select(torch.tensor([0, 1]))
     assert torch.equal(counts, whole.lengths)
     torch.testing.assert_close(torch.cat(parts, dim=1), whole.output, atol=1e-4, rtol=1e-4)

@@ -1,0 +1,98 @@
+"""Where the queries and keys of a block are, and which of them may attend."""
+
+from functools import lru_cache
+
+import torch
+from torch import Tensor
+
+from asr.model.attention.base import Mode
+from asr.model.attention.columns import Window
+from asr.model.attention.masks import allowed_by_mode, penalty, within
+from asr.model.positions import sinusoids
+
+# Pairs of a block up to which its geometry is kept for the next layers and chunks.
+_KEPT_PAIRS = 1 << 18
+
+
+class Geometry:
+    """The frames of queries and keys, counted from the same one.
+
+    Args:
+        query_frames: (time,), or (1,) for all queries alike.
+        key_frames: (column,).
+        allowed: (time, column) bool; None is everywhere.
+    """
+
+    def __init__(self, query_frames: Tensor, key_frames: Tensor, allowed: Tensor | None) -> None:
+        self.query_frames, self.key_frames = query_frames, key_frames
+        self.penalty = None if allowed is None else penalty(allowed).unsqueeze(0)
+        """What forbids pairs: (1, time, column) float32."""
+        self._sinusoids: dict[tuple[int, torch.dtype], tuple[Tensor, Tensor]] = {}
+
+    @property
+    def distance(self) -> Tensor:
+        """Frames from each key to each query, i - j: (time, column)."""
+        return self.query_frames.unsqueeze(1) - self.key_frames
+
+    def sinusoids(self, width: int, dtype: torch.dtype) -> tuple[Tensor, Tensor]:
+        """Of the query frames (time, width) and of the key frames (column, width)."""
+        key = (width, dtype)
+        if key not in self._sinusoids:
+            frames = (self.query_frames, self.key_frames)
+            queries, keys = (sinusoids(each, width).to(dtype) for each in frames)
+            self._sinusoids[key] = (queries, keys)
+        return self._sinusoids[key]
+
+
+def window_geometry(
+    window: Window,
+    *,
+    mode: Mode,
+    before: int | None,
+    after: int | None,
+    dilation: int,
+    device: torch.device,
+) -> Geometry:
+    """The geometry of every block of a window, whose frames are `dilation` frames apart.
+
+    Args:
+        window: The blocks.
+        mode: Which frames a frame may attend to, in steps of the dilation.
+        before: Reach towards the past, in steps of the dilation; None is no limit.
+        after: Reach towards the future.
+        dilation: Frames of a step.
+        device: Where the tensors are wanted.
+
+    Returns:
+        The geometry; a small one is made once.
+    """
+    compiling = torch.compiler.is_compiling() or torch.compiler.is_exporting()
+    if compiling or window.rows * window.columns > _KEPT_PAIRS:
+        return _make(window, mode, (before, after), dilation, device)
+    return _kept(window, mode, (before, after), dilation, device)
+
+
+def _make(
+    window: Window,
+    mode: Mode,
+    reach: tuple[int | None, int | None],
+    dilation: int,
+    device: torch.device,
+) -> Geometry:
+    queries, keys = window.query_frames(device), window.key_frames(device)
+    allowed = None
+    if mode.kind != "offline" or reach != (None, None):
+        rows = queries.unsqueeze(1)
+        allowed = allowed_by_mode(mode, rows, keys) & within(*reach, rows - keys)
+    return Geometry(queries * dilation, keys * dilation, allowed)
+
+
+@lru_cache(maxsize=64)
+def _kept(
+    window: Window,
+    mode: Mode,
+    reach: tuple[int | None, int | None],
+    dilation: int,
+    device: torch.device,
+) -> Geometry:
+    return _make(window, mode, reach, dilation, device)
