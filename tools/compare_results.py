@@ -135,7 +135,9 @@ def _holm(p_values: dict[str, float]) -> dict[str, float]:
 
 def _text(row: str, line: dict[str, Any], p: float | None) -> str:
     interval = line["interval"]
-    bounds = f"[{100 * interval.low:.2f}, {100 * interval.high:.2f}]"
+    bounds = interval.reason
+    if interval.low is not None:
+        bounds = f"[{100 * interval.low:.2f}, {100 * interval.high:.2f}]"
     seeds = ", ".join(f"{100 * rate:.2f}" for rate in line["seeds"])
     cells = [
         row,
