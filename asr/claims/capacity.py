@@ -67,7 +67,7 @@ def _adaptive_span(seed: int, thresholds: Thresholds) -> Measurement:
     ]
     return Measurement(
         values={
-            "mean_span_fraction": float(torch.stack(_spans(learned)).mean()),
+            "mean_span_fraction": float(torch.stack(_spans(learned)).detach().mean()),
             "loss_ratio": losses[0] / losses[1],
             "flops_ratio": counts[0] / counts[1],
             "trimmed_difference": float(difference),
