@@ -1,7 +1,5 @@
 """Every attention that is a softmax over chosen keys, by one engine."""
 
-from typing import NamedTuple
-
 import torch
 from torch import Tensor, nn
 
@@ -25,20 +23,8 @@ from asr.model.attention.position_scores import PositionScores
 from asr.model.attention.projections import CausalProjection, LinearProjection
 from asr.model.attention.reference import naive_attention
 from asr.model.attention.softmax_config import SoftmaxConfig, dilations_of_heads, window_of_layer
+from asr.model.attention.softmax_state import SoftmaxState
 from asr.model.dropout import Dropout
-
-
-class SoftmaxState(NamedTuple):
-    """What was seen before: keys, values (batch, head, time, head_dim), validity and input tail."""
-
-    key: Tensor
-    value: Tensor
-    valid: Tensor
-    tail: Tensor
-
-    def select(self, index: Tensor) -> "SoftmaxState":
-        """The state of some items."""
-        return SoftmaxState(*(tensor.index_select(0, index) for tensor in self))
 
 
 class SoftmaxAttention(Attention):
