@@ -140,7 +140,7 @@ def _joined(seeds: list[list[list[int]] | str]) -> str:
     total, lengths = _pooled(errors)
     interval = interval_of(total, lengths, seed=0)
     bounds = ""
-    if interval.low is not None:
+    if interval.low is not None and interval.high is not None:
         bounds = f" [{100 * interval.low:.1f}, {100 * interval.high:.1f}]"
     return f"{100 * total.sum() / lengths.sum():.2f}{bounds}"
 

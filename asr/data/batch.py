@@ -24,6 +24,11 @@ class Batch:
     labels: Tensor
     label_lengths: Tensor
 
+    @property
+    def label_count(self) -> Tensor:
+        """Labels of all items together, a scalar."""
+        return self.label_lengths.sum()
+
     def to(self, device: torch.device) -> "Batch":
         """The same batch with its tensors on `device`."""
         return Batch(

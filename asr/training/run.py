@@ -27,9 +27,10 @@ from asr.training.initialise import initialise_from
 from asr.training.learner import Learner
 from asr.training.loop import TrainingLoop
 from asr.training.metrics import MetricsWriter
+from asr.training.objective import CtcObjective
 from asr.training.probe import largest_batch, probe_memory
 from asr.training.seeding import seed_weights
-from asr.training.validation import Validator
+from asr.training.validation import CtcValidator
 
 logger = logging.getLogger(__name__)
 
@@ -114,7 +115,6 @@ def train(
         validator=validator,
         experiment=experiment,
         progress=progress,
-        sample_rate_hz=config.features.sample_rate_hz,
     )
     received = _run(loop, experiment, progress, fabric=fabric, parameters=learner.parameters)
     return TrainingOutcome(signal=received, already_finished=False, step=progress.step)
@@ -154,14 +154,12 @@ def _learner(
     fabric: Fabric,
 ) -> Learner:
     masks = config.augmentation.spec_augment
-    return Learner(
-        config.training,
+    objective = CtcObjective(
         model,
-        fabric=fabric,
         extractor=FeatureExtractor(config.features, normalisation),
         spec_augment=None if masks is None else SpecAugment(masks),
-        checkpoints=experiment.checkpoints,
     )
+    return Learner(config.training, objective, fabric=fabric, checkpoints=experiment.checkpoints)
 
 
 def _probe_batch(config: ExperimentConfig, data: TrainingData, tokenizer: Tokenizer) -> Batch:
@@ -181,8 +179,8 @@ def _validator(
     tokenizer: Tokenizer,
     *,
     fabric: Fabric,
-) -> Validator:
-    return Validator(
+) -> CtcValidator:
+    return CtcValidator(
         data.validation,
         fabric=fabric,
         tokenizer=tokenizer,
