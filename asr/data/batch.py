@@ -29,6 +29,11 @@ class Batch:
         """Labels of all items together, a scalar."""
         return self.label_lengths.sum()
 
+    @property
+    def size(self) -> str:
+        """How large it is, in words."""
+        return f"{len(self.ids)} utterances of {self.waveforms.shape[1]} samples"
+
     def to(self, device: torch.device) -> "Batch":
         """The same batch with its tensors on `device`."""
         return Batch(

@@ -27,6 +27,11 @@ class TrainingBatch(Protocol):
         """Labels that the loss is a mean over, a scalar."""
         ...
 
+    @property
+    def size(self) -> str:
+        """How large it is, in words."""
+        ...
+
     def to(self, device: torch.device) -> Self:
         """The same batch with its tensors on `device`."""
         ...
@@ -44,6 +49,8 @@ class Objective(ABC):
 
     speed: str
     """The column of metrics that says what is trained on in a second."""
+    batch_setting: str
+    """The setting that makes batches smaller."""
 
     def __init__(self, model: Trainable, step: nn.Module) -> None:
         self.model, self.step = model, step
@@ -71,6 +78,7 @@ class CtcObjective(Objective):
     """
 
     speed = "audio_seconds_per_second"
+    batch_setting = "data.batch_seconds"
 
     def __init__(
         self, model: CtcModel, *, extractor: FeatureExtractor, spec_augment: SpecAugment | None
