@@ -50,7 +50,7 @@ class NgramModel:
     """A back-off model.
 
     Args:
-        words: The vocabulary; `<s>` and `</s>` are among them.
+        words: The vocabulary, each word a 1-gram; `<s>` and `</s>` are among them.
         orders: The n-grams of order 1, 2, ...
     """
 
@@ -89,6 +89,7 @@ def write_arpa(model: NgramModel, path: Path) -> None:
         model: The model.
         path: The file; gzipped if its name ends in `.gz`.
     """
+    # The end of the name says whether it is gzipped.
     part = path.with_name(f"part-{path.name}")
     with _open(part, "wb") as stream:
         stream.write(b"\\data\\\n")
@@ -218,7 +219,7 @@ class _Reader:
     def _ngram_error(self, n: int, count: int, *, found: int, fields: list[bytes]) -> ArpaError:
         if not fields or fields[0].startswith(b"\\"):
             return self._error(
-                f"expected {count} {n}-grams after the header, {found} so far", fields
+                f"expected another {n}-gram ({found} of the header's {count} are there)", fields
             )
         return self._error(f"expected log10 probability, {n} words and log10 weight", fields)
 

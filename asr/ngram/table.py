@@ -13,6 +13,7 @@ from asr.ngram.arpa import SENTENCE_BEGIN, SENTENCE_END, NgramModel
 
 _BEGIN = 0
 _SHOWN = 5
+_SENTENCES_AT_A_TIME = 4096
 
 
 class NgramState(NamedTuple):
@@ -146,22 +147,30 @@ class NgramTable(nn.Module):
         Returns:
             (sentence,) float64 on the CPU, log-probability, natural logarithm.
         """
+        # Sentences of similar length together, so that little is padded.
         order = sorted(range(len(sentences)), key=lambda index: -len(sentences[index]))
-        rows = [torch.from_numpy(sentences[index]).long() for index in order]
+        log_probs = torch.empty(len(sentences), dtype=torch.float64)
+        for begin in range(0, len(order), _SENTENCES_AT_A_TIME):
+            batch = order[begin : begin + _SENTENCES_AT_A_TIME]
+            rows = [torch.from_numpy(sentences[index]).long() for index in batch]
+            log_probs[batch] = self._batch_log_probs(rows)
+        return log_probs
+
+    def _batch_log_probs(self, rows: list[Tensor]) -> Tensor:
+        """Log-probabilities (sentence,) float64 of sentences whose lengths do not rise."""
         labels = nn.utils.rnn.pad_sequence(rows, batch_first=True).to(self.keys.device)
         lengths = torch.tensor([len(row) for row in rows])
         totals = torch.zeros(len(rows), dtype=torch.float64)
         state = self.start(len(rows))
         for step in range(labels.shape[1] + 1):
-            # Sentences of `step` tokens end here; longer ones come before them.
-            going, begun = int((lengths > step).sum()), int((lengths >= step).sum())
-            ended = NgramState(state.contexts[going:begun])
-            totals[going:begun] += self.end(ended).double().cpu()
-            state, following = NgramState(state.contexts[:going]), labels[:going, step : step + 1]
+            going = int((lengths > step).sum())
+            ended = NgramState(state.contexts[going:])
+            totals[going : len(state.contexts)] += self.end(ended).double().cpu()
             if going:
-                totals[:going] += self._next(state, following.squeeze(1)).double().cpu()
-                state = self.advance(state, following.squeeze(1))
-        return torch.empty_like(totals).scatter_(0, torch.tensor(order), totals)
+                state, label = NgramState(state.contexts[:going]), labels[:going, step]
+                totals[:going] += self._next(state, label).double().cpu()
+                state = self.advance(state, label)
+        return totals
 
     def _find(self, contexts: Tensor, tokens: Tensor) -> tuple[Tensor, Tensor]:
         """Places of the n-grams of contexts (hypothesis, length) and tokens; which are there."""

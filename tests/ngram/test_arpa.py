@@ -74,8 +74,16 @@ def test_fields_are_split_at_ascii_white_space_alone(tmp_path: Path) -> None:
         ("ngram 1=4\n", "", r"expected `ngram 1=COUNT`, COUNT above 0, found 'ngram 2=2'"),
         ("1=4", "1=x", "expected `ngram 1=COUNT`, COUNT above 0, found 'ngram 1=x'"),
         ("2=2", "2=0", "expected `ngram 2=COUNT`, COUNT above 0, found 'ngram 2=0'"),
-        ("1=4", "1=5", r"expected 5 1-grams after the header, 4 so far, found '\\\\2-grams:'"),
-        ("2=2", "2=3", r"expected 3 2-grams after the header, 2 so far, found '\\\\end\\\\'"),
+        (
+            "1=4",
+            "1=5",
+            r"expected another 1-gram \(4 of the header's 5 are there\), found '\\\\2-grams:'",
+        ),
+        (
+            "2=2",
+            "2=3",
+            r"expected another 2-gram \(2 of the header's 3 are there\), found '\\\\end\\\\'",
+        ),
         ("1=4", "1=3", r"expected the heading \\2-grams:, found '-0.5 .* 0.125'"),
         ("2=2", "2=1", r"expected \\end\\ after the 1 2-grams of the header, found '-0.75"),
         ("\\2-grams:", "\\3-grams:", r"heading \\2-grams:, found '\\\\3-grams:'"),

@@ -137,8 +137,13 @@ def test_equals_kenlm(model: NgramModel, pieces: list[str], tmp_path: Path) -> N
 
 
 def test_sentences_of_all_lengths_equal_kenlm(
-    model: NgramModel, pieces: list[str], sentences: list[NDArray[np.int32]], tmp_path: Path
+    model: NgramModel,
+    pieces: list[str],
+    sentences: list[NDArray[np.int32]],
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
+    monkeypatch.setattr("asr.ngram.table._SENTENCES_AT_A_TIME", 70)
     write_arpa(model, tmp_path / "a.arpa")
     oracle = kenlm.Model(str(tmp_path / "a.arpa"))
     table = NgramTable(model, pieces)
