@@ -1,6 +1,9 @@
 // The most frequent errors of one system; choosing one leaves the utterances that have it.
 
-/** Call `choose({system, pair, name})` when an error is chosen, `choose(null)` when it is again. */
+/**
+ * Call `choose({system, pair, name})` when an error is chosen, `choose(null)` when it is again.
+ * The result's `release` undoes the choice and goes back to it.
+ */
 function startConfusions(choose) {
   const container = document.getElementById("confusions");
   const select = document.getElementById("confusions-system");
@@ -53,5 +56,10 @@ function startConfusions(choose) {
     show();
   });
   show();
-  return { release: () => press(null) };
+  return {
+    release() {
+      chosen.focus();
+      press(null);
+    },
+  };
 }

@@ -32,7 +32,9 @@ function start() {
     clear.hidden = chosen === null;
     clear.textContent = chosen === null ? "" : `✕ ${chosen.name}`;
     table.show();
-    if (chosen) document.getElementById("utterances").scrollIntoView();
+    if (chosen === null) return;
+    document.getElementById("utterances").scrollIntoView();
+    clear.focus({ preventScroll: true });
   });
 
   speaker.append(...speakers.map((name) => make("option", {}, name)));
@@ -50,9 +52,8 @@ function start() {
   clear.addEventListener("click", () => {
     confusion = null;
     clear.hidden = true;
-    confusions.release();
     table.show();
-    search.focus();
+    confusions.release();
   });
   document.getElementById("filters").addEventListener("submit", (event) => event.preventDefault());
   document.addEventListener("keydown", (event) => {

@@ -49,11 +49,19 @@ function tickText(value) {
 }
 
 function picture(width, height, title, description) {
+  const name = title.toLowerCase().replaceAll(" ", "-");
   return draw(
     "svg",
-    { viewBox: `0 0 ${width} ${height}`, width, height, role: "group", "aria-label": `${title}. ${description}` },
-    draw("title", {}, title),
-    draw("desc", {}, description),
+    {
+      viewBox: `0 0 ${width} ${height}`,
+      width,
+      height,
+      role: "group",
+      "aria-labelledby": `${name}-title`,
+      "aria-describedby": `${name}-description`,
+    },
+    draw("title", { id: `${name}-title` }, title),
+    draw("desc", { id: `${name}-description` }, description),
   );
 }
 
@@ -64,7 +72,8 @@ function label(text, x, y, anchor = "middle") {
 /** A group of marks that shows its numbers; the first one of a plot is its tab stop. */
 function item(lines, box, first) {
   const element = draw("g", { class: "item", role: "img", tabindex: first ? 0 : -1, "aria-label": lines.join("; ") });
-  element.append(draw("rect", { ...box, class: "hit", rx: 3 }));
+  // The empty title keeps the browser's own tip, the title of the whole, away from ours.
+  element.append(draw("title"), draw("rect", { ...box, class: "hit", rx: 3 }));
   tipFor(element, lines);
   return element;
 }

@@ -33,7 +33,7 @@ function tableColumns() {
     if (system === 0) continue;
     const difference = (item) => errorsOf(item, 0) - errorsOf(item, system);
     shown.push({ title: `${name} errors`, number: true, value: (item) => errorsOf(item, system), text: (item) => String(errorsOf(item, system)) });
-    shown.push({ title: `A − ${name}`, number: true, value: difference, text: (item) => signed(difference(item)) });
+    shown.push({ title: `A\u00a0−\u00a0${name}`, number: true, value: difference, text: (item) => signed(difference(item)) });
   }
   return shown;
 }
@@ -203,7 +203,7 @@ function audioElement(index) {
       player.addEventListener("timeupdate", () => player.currentTime > end && player.pause());
     }
     player.addEventListener("error", () => {
-      const where = utterance.audio === null ? "in this page" : `${decodeURI(utterance.audio)}, relative to this page`;
+      const where = utterance.audio === null ? "in this page" : `${decodeURIComponent(utterance.audio)}, relative to this page`;
       place.replaceChildren(make("p", { class: "notice", role: "alert" }, `The audio cannot be played: ${where}.`));
     });
     place.replaceChildren(player);
