@@ -19,7 +19,15 @@ from asr.scoring.page_data import SYSTEM_LABELS, System, make_data
 from asr.scoring.report import ScoreReport, score
 from asr.scoring.text import percent, signed
 
-_SCRIPTS = ("elements.js", "alignment.js", "plots.js", "confusions.js", "utterances.js", "main.js")
+_SCRIPTS = (
+    "elements.js",
+    "alignment.js",
+    "drawing.js",
+    "plots.js",
+    "confusions.js",
+    "utterances.js",
+    "main.js",
+)
 
 AudioPlace = Literal["linked", "embedded"]
 

@@ -40,11 +40,18 @@ function columns(alignments) {
 /** The alignment as columns that wrap, the reference above the hypotheses, each error with its mark. */
 function alignmentElement(utterance, systems) {
   const shown = systems.map((system) => utterance.hypotheses[system]);
-  const labels = ["REF", ...systems.map((system) => (systems.length > 1 ? DATA.systems[system].label : "HYP"))];
+  const labels = [
+    "REF",
+    ...systems.map((system) => (systems.length > 1 ? DATA.systems[system].label : "HYP")),
+  ];
   const block = make("div", { class: "alignment", "aria-hidden": "true" });
   block.append(column(labels.map((label) => make("span", { class: "cell label" }, label))));
   for (const [reference, ...own] of columns(shown.map((hypothesis) => hypothesis.alignment))) {
-    const top = make("span", { class: reference === null ? "cell none" : "cell" }, reference ?? "·");
+    const top = make(
+      "span",
+      { class: reference === null ? "cell none" : "cell" },
+      reference ?? "·",
+    );
     block.append(column([top, ...own.map(cell)]));
   }
   return block;

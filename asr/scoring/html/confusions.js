@@ -12,13 +12,18 @@ function startConfusions(choose) {
   function show() {
     const system = Number(select?.value ?? 0);
     const kinds = ["Substitutions", "Deletions", "Insertions"];
-    container.replaceChildren(...kinds.map((kind, index) => list(kind, DATA.confusions[system][index], system)));
+    container.replaceChildren(
+      ...kinds.map((kind, index) => list(kind, DATA.confusions[system][index], system)),
+    );
   }
 
   function list(kind, { different, most }, system) {
     const heading = make("h3", {}, kind);
     if (different === 0) return make("div", {}, heading, make("p", { class: "quiet" }, "none"));
-    const shown = different > most.length ? `the first ${most.length} of ${different.toLocaleString("en")}` : `${different}`;
+    const shown =
+      different > most.length
+        ? `the first ${most.length} of ${different.toLocaleString("en")}`
+        : `${different}`;
     heading.append(make("small", {}, ` ${shown} different`));
     const items = make("ul", { "aria-label": kind });
     for (const [index, [reference, hypothesis, count]] of most.entries()) {
@@ -39,7 +44,11 @@ function startConfusions(choose) {
     element.addEventListener("click", () => {
       const again = element === chosen;
       press(again ? null : element);
-      choose(again ? null : { system, pair: [reference, hypothesis], name: errorText([reference, hypothesis]) });
+      choose(
+        again
+          ? null
+          : { system, pair: [reference, hypothesis], name: errorText([reference, hypothesis]) },
+      );
     });
     return element;
   }

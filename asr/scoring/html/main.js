@@ -12,7 +12,9 @@ function start() {
   const clear = document.getElementById("clear-confusion");
   let confusion = null;
 
-  const names = new Set(DATA.utterances.map((utterance) => utterance.speaker).filter((name) => name !== null));
+  const names = new Set(
+    DATA.utterances.map((utterance) => utterance.speaker).filter((name) => name !== null),
+  );
   const speakers = [...names].sort(new Intl.Collator("en", { numeric: true }).compare);
 
   function wanted(utterance) {
@@ -20,7 +22,8 @@ function start() {
     return (
       (!query || searchedText(utterance).includes(query)) &&
       (speaker.selectedIndex === 0 || utterance.speaker === speakers[speaker.selectedIndex - 1]) &&
-      (!onlyErrors.checked || utterance.hypotheses.some((_, system) => errorsOf(utterance, system) > 0)) &&
+      (!onlyErrors.checked ||
+        utterance.hypotheses.some((_, system) => errorsOf(utterance, system) > 0)) &&
       (!onlyDifferent?.checked || differs(utterance)) &&
       (!confusion || hasError(utterance, confusion))
     );
@@ -39,7 +42,8 @@ function start() {
 
   speaker.append(...speakers.map((name) => make("option", {}, name)));
   search.addEventListener("input", () => table.show());
-  for (const control of [speaker, onlyErrors, onlyDifferent]) control?.addEventListener("change", () => table.show());
+  for (const control of [speaker, onlyErrors, onlyDifferent])
+    control?.addEventListener("change", () => table.show());
   allSystems?.addEventListener("change", () => {
     table.systems = allSystems.checked ? DATA.systems.map((_, index) => index) : [0];
     table.show();
@@ -74,7 +78,12 @@ function searchedText(utterance) {
     for (const { alignment, text } of utterance.hypotheses) {
       const aligned = pairs(alignment);
       for (const side of [0, 1]) {
-        parts.push(aligned.map((pair) => pair[side]).filter((word) => word !== null).join(" "));
+        parts.push(
+          aligned
+            .map((pair) => pair[side])
+            .filter((word) => word !== null)
+            .join(" "),
+        );
       }
       parts.push(text ?? "");
     }
@@ -84,7 +93,9 @@ function searchedText(utterance) {
 }
 
 function differs(utterance) {
-  const [first, ...others] = utterance.hypotheses.map((hypothesis) => JSON.stringify(hypothesis.alignment));
+  const [first, ...others] = utterance.hypotheses.map((hypothesis) =>
+    JSON.stringify(hypothesis.alignment),
+  );
   return others.some((other) => other !== first);
 }
 

@@ -1,81 +1,20 @@
 // Plots in SVG, drawn for the width they have; each group of marks is one item for pointer and keys.
 
-const MARKS = [
-  "M-4,0a4,4 0 1,0 8,0a4,4 0 1,0 -8,0Z",
-  "M-3.5,-3.5H3.5V3.5H-3.5Z",
-  "M0,-4.5L4.5,3.5H-4.5Z",
-  "M0,-5L5,0L0,5L-5,0Z",
-  "M0,4.5L4.5,-3.5H-4.5Z",
-  "M-4,-4L0,-1.5L4,-4L1.5,0L4,4L0,1.5L-4,4L-1.5,0Z",
-];
-
-function mark(system, x, y) {
-  return draw("path", { d: MARKS[system], transform: `translate(${x},${y})`, class: `mark system-${system}` });
-}
-
 /** What all systems have in a group, line by line. */
 function rateLines(name, group) {
-  const lines = [name, `${counted(group.utterances, "utterance")}, ${counted(group.words, "word")}`];
+  const lines = [
+    name,
+    `${counted(group.utterances, "utterance")}, ${counted(group.words, "word")}`,
+  ];
   group.rates.forEach((rate, system) => {
-    const interval = rate.low === null ? "no interval" : `95 %: ${percent(rate.low)} to ${percent(rate.high)}`;
+    const interval =
+      rate.low === null ? "no interval" : `95 %: ${percent(rate.low)} to ${percent(rate.high)}`;
     const label = DATA.systems.length > 1 ? `${DATA.systems[system].label} ` : "";
-    lines.push(`${label}WER ${percent(rate.rate)} % (${interval}), ${counted(rate.errors, "error")}`);
+    lines.push(
+      `${label}WER ${percent(rate.rate)} % (${interval}), ${counted(rate.errors, "error")}`,
+    );
   });
   return lines;
-}
-
-/** A scale from 0 to a round number at or above the largest value, with its ticks. */
-function scaleFor(values, length) {
-  const largest = Math.max(...values.filter((value) => value !== null), 0) || 1;
-  const power = 10 ** Math.floor(Math.log10(largest / 4));
-  const step = [1, 2, 2.5, 5, 10].map((factor) => factor * power).find((size) => size * 5 >= largest);
-  const end = step * Math.ceil(largest / step - 1e-9);
-  return {
-    at: (value) => (Math.min(value, end) / end) * length,
-    ticks: Array.from({ length: Math.round(end / step) + 1 }, (_, index) => index * step),
-  };
-}
-
-/** The scale of rates: intervals may reach beyond what would leave room for the others. */
-function rateScale(groups, length) {
-  const rates = groups.flatMap((group) => group.rates);
-  const cap = 2 * Math.max(...rates.map((rate) => rate.rate ?? 0));
-  const highs = rates.map((rate) => (rate.high === null ? null : Math.min(rate.high, cap)));
-  return scaleFor([...rates.map((rate) => rate.rate), ...highs], length);
-}
-
-function tickText(value) {
-  return String(Number((100 * value).toFixed(2)));
-}
-
-function picture(width, height, title, description) {
-  const name = title.toLowerCase().replaceAll(" ", "-");
-  return draw(
-    "svg",
-    {
-      viewBox: `0 0 ${width} ${height}`,
-      width,
-      height,
-      role: "group",
-      "aria-labelledby": `${name}-title`,
-      "aria-describedby": `${name}-description`,
-    },
-    draw("title", { id: `${name}-title` }, title),
-    draw("desc", { id: `${name}-description` }, description),
-  );
-}
-
-function label(text, x, y, anchor = "middle") {
-  return draw("text", { x, y, "text-anchor": anchor }, text);
-}
-
-/** A group of marks that shows its numbers; the first one of a plot is its tab stop. */
-function item(lines, box, first) {
-  const element = draw("g", { class: "item", role: "img", tabindex: first ? 0 : -1, "aria-label": lines.join("; ") });
-  // The empty title keeps the browser's own tip, the title of the whole, away from ours.
-  element.append(draw("title"), draw("rect", { ...box, class: "hit", rx: 3 }));
-  tipFor(element, lines);
-  return element;
 }
 
 function speakersPlot(width) {
@@ -85,7 +24,12 @@ function speakersPlot(width) {
   const rowHeight = 12 + 10 * DATA.systems.length;
   const scale = rateScale(groups, width - left - 22);
   const height = groups.length * rowHeight + 44;
-  const svg = picture(width, height, "WER by speaker", "One row a speaker, highest WER of the first system first, with 95 % intervals.");
+  const svg = picture(
+    width,
+    height,
+    "WER by speaker",
+    "One row a speaker, highest WER of the first system first, with 95 % intervals.",
+  );
   for (const tick of scale.ticks) {
     const x = left + scale.at(tick);
     svg.append(draw("line", { x1: x, x2: x, y1: 20, y2: height - 22, class: "grid" }));
@@ -93,16 +37,29 @@ function speakersPlot(width) {
   }
   groups.forEach((group, index) => {
     const top = 22 + index * rowHeight;
-    const row = item(rateLines(`Speaker ${group.name}`, group), { x: 1, y: top, width: width - 2, height: rowHeight }, index === 0);
+    const row = item(
+      rateLines(`Speaker ${group.name}`, group),
+      { x: 1, y: top, width: width - 2, height: rowHeight },
+      index === 0,
+    );
     const fitting = Math.floor((left - 12) / 7.2);
     const name = group.name.length > fitting ? `${group.name.slice(0, fitting - 1)}…` : group.name;
-    if (DATA.systems.length > 1) row.append(draw("line", { x1: left, x2: width, y1: top, y2: top, class: "grid" }));
+    if (DATA.systems.length > 1)
+      row.append(draw("line", { x1: left, x2: width, y1: top, y2: top, class: "grid" }));
     row.append(label(name, left - 10, top + rowHeight / 2 + 4, "end"));
     group.rates.forEach((rate, system) => {
       if (rate.rate === null) return;
       const y = top + 11 + 10 * system;
       if (rate.low !== null) {
-        row.append(draw("line", { x1: left + scale.at(rate.low), x2: left + scale.at(rate.high), y1: y, y2: y, class: `range system-${system}` }));
+        row.append(
+          draw("line", {
+            x1: left + scale.at(rate.low),
+            x2: left + scale.at(rate.high),
+            y1: y,
+            y2: y,
+            class: `range system-${system}`,
+          }),
+        );
       }
       row.append(mark(system, left + scale.at(rate.rate), y));
     });
@@ -111,39 +68,44 @@ function speakersPlot(width) {
   return svg;
 }
 
-/** Axes of an upright plot, and the place of each of its slots along the horizontal one. */
-function uprightAxes(svg, names, scale, { width, height, left, bottom, tickName }) {
-  for (const tick of scale.ticks) {
-    const y = height - bottom - scale.at(tick);
-    svg.append(draw("line", { x1: left, x2: width, y1: y, y2: y, class: "grid" }));
-    svg.append(label(tickName(tick), left - 6, y + 4, "end"));
-  }
-  const slot = (width - left) / names.length;
-  names.forEach((name, index) => {
-    const x = left + (index + 0.5) * slot;
-    const text = label(name, x, height - bottom + 16, "end");
-    text.setAttribute("transform", `rotate(-40 ${x} ${height - bottom + 12})`);
-    svg.append(text);
-  });
-  return slot;
-}
-
 function lengthsPlot(width) {
   const groups = DATA.plots.lengths;
   const frame = { width, height: 280, left: 40, bottom: 62, tickName: tickText };
   const room = frame.height - frame.bottom - 12;
   const scale = rateScale(groups, room);
-  const svg = picture(width, frame.height, "WER by length of the utterance", "One column a range of seconds, with 95 % intervals.");
-  const slot = uprightAxes(svg, groups.map((group) => group.name.replace(" s", "")), scale, frame);
+  const svg = picture(
+    width,
+    frame.height,
+    "WER by length of the utterance",
+    "One column a range of seconds, with 95 % intervals.",
+  );
+  const slot = uprightAxes(
+    svg,
+    groups.map((group) => group.name.replace(" s", "")),
+    scale,
+    frame,
+  );
   svg.append(label("seconds", width - 2, frame.height - 2, "end"));
   const base = frame.height - frame.bottom;
   groups.forEach((group, index) => {
-    const column = item(rateLines(group.name, group), { x: frame.left + index * slot, y: 4, width: slot, height: base - 2 }, index === 0);
+    const column = item(
+      rateLines(group.name, group),
+      { x: frame.left + index * slot, y: 4, width: slot, height: base - 2 },
+      index === 0,
+    );
     group.rates.forEach((rate, system) => {
       if (rate.rate === null) return;
       const x = frame.left + (index + (system + 1) / (group.rates.length + 1)) * slot;
       if (rate.low !== null) {
-        column.append(draw("line", { x1: x, x2: x, y1: base - scale.at(rate.low), y2: base - scale.at(rate.high), class: `range system-${system}` }));
+        column.append(
+          draw("line", {
+            x1: x,
+            x2: x,
+            y1: base - scale.at(rate.low),
+            y2: base - scale.at(rate.high),
+            class: `range system-${system}`,
+          }),
+        );
       }
       column.append(mark(system, x, base - scale.at(rate.rate)));
     });
@@ -154,25 +116,58 @@ function lengthsPlot(width) {
 
 function ratesPlot(width) {
   const bars = DATA.plots.rates;
-  const frame = { width, height: 280, left: 46, bottom: 62, tickName: (value) => value.toLocaleString("en") };
-  const scale = scaleFor(bars.flatMap((bar) => bar.counts), frame.height - frame.bottom - 18);
+  const frame = {
+    width,
+    height: 280,
+    left: 46,
+    bottom: 62,
+    tickName: (value) => value.toLocaleString("en"),
+  };
+  const scale = scaleFor(
+    bars.flatMap((bar) => bar.counts),
+    frame.height - frame.bottom - 18,
+  );
   scale.ticks = scale.ticks.filter(Number.isInteger);
-  const svg = picture(width, frame.height, "Utterances by their own WER", "Number of utterances in each range of WER.");
-  const slot = uprightAxes(svg, bars.map((bar) => bar.name), scale, frame);
+  const svg = picture(
+    width,
+    frame.height,
+    "Utterances by their own WER",
+    "Number of utterances in each range of WER.",
+  );
+  const slot = uprightAxes(
+    svg,
+    bars.map((bar) => bar.name),
+    scale,
+    frame,
+  );
   svg.append(label("WER in percent", width - 2, frame.height - 2, "end"));
   const base = frame.height - frame.bottom;
   const total = DATA.utterances.length;
   bars.forEach((bar, index) => {
     const several = DATA.systems.length > 1;
-    const lines = bar.counts.map((count, system) =>
-      `${several ? `${DATA.systems[system].label} ` : ""}${counted(count, "utterance")}, ${percent(count / total)} %`);
+    const lines = bar.counts.map(
+      (count, system) =>
+        `${several ? `${DATA.systems[system].label} ` : ""}${counted(count, "utterance")}, ${percent(count / total)} %`,
+    );
     const title = bar.name === "no words said" ? bar.name : `WER ${bar.name} %`;
-    const column = item([title, ...lines], { x: frame.left + index * slot, y: 4, width: slot, height: base - 2 }, index === 0);
+    const column = item(
+      [title, ...lines],
+      { x: frame.left + index * slot, y: 4, width: slot, height: base - 2 },
+      index === 0,
+    );
     bar.counts.forEach((count, system) => {
       const wide = (0.8 * slot) / bar.counts.length;
       const x = frame.left + (index + 0.1) * slot + system * wide;
       const high = scale.at(count);
-      column.append(draw("rect", { x, y: base - high, width: Math.max(1, wide - 1), height: high, class: `bar system-${system}` }));
+      column.append(
+        draw("rect", {
+          x,
+          y: base - high,
+          width: Math.max(1, wide - 1),
+          height: high,
+          class: `bar system-${system}`,
+        }),
+      );
       // The mark tells the systems apart where the colour does not.
       if (several && count) column.append(mark(system, x + wide / 2, base - high));
     });
@@ -183,7 +178,11 @@ function ratesPlot(width) {
 
 /** Draw every plot that the page has room for, and again when its width changes. */
 function startPlots() {
-  const makers = { "lengths-plot": lengthsPlot, "rates-plot": ratesPlot, "speakers-plot": speakersPlot };
+  const makers = {
+    "lengths-plot": lengthsPlot,
+    "rates-plot": ratesPlot,
+    "speakers-plot": speakersPlot,
+  };
   const widths = new Map();
   const observer = new ResizeObserver((entries) => {
     for (const { target } of entries) {
@@ -204,7 +203,11 @@ function startPlots() {
   if (DATA.systems.length < 2) return;
   legend.hidden = false;
   DATA.systems.forEach((system, index) => {
-    const sample = draw("svg", { width: 14, height: 14, viewBox: "-7 -7 14 14", "aria-hidden": "true" }, mark(index, 0, 0));
+    const sample = draw(
+      "svg",
+      { width: 14, height: 14, viewBox: "-7 -7 14 14", "aria-hidden": "true" },
+      mark(index, 0, 0),
+    );
     legend.append(make("span", {}, sample, make("b", {}, system.label), ` ${system.name}`));
   });
 }

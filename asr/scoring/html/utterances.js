@@ -23,17 +23,47 @@ function tableColumns() {
   const shown = [
     { title: "Utterance", value: (item) => item.id, text: (item) => item.id },
     { title: "Speaker", value: (item) => item.speaker ?? "", text: (item) => item.speaker ?? "–" },
-    { title: "Seconds", number: true, value: (item) => item.seconds, text: (item) => item.seconds.toFixed(1) },
-    { title: "Words", number: true, value: (item) => item.words, text: (item) => String(item.words) },
-    { title: `${lead}errors`, number: true, value: (item) => errorsOf(item, 0), text: (item) => String(errorsOf(item, 0)) },
-    { title: `${lead}WER`, number: true, value: (item) => rateOf(item, 0), text: (item) => rateText(rateOf(item, 0)) },
+    {
+      title: "Seconds",
+      number: true,
+      value: (item) => item.seconds,
+      text: (item) => item.seconds.toFixed(1),
+    },
+    {
+      title: "Words",
+      number: true,
+      value: (item) => item.words,
+      text: (item) => String(item.words),
+    },
+    {
+      title: `${lead}errors`,
+      number: true,
+      value: (item) => errorsOf(item, 0),
+      text: (item) => String(errorsOf(item, 0)),
+    },
+    {
+      title: `${lead}WER`,
+      number: true,
+      value: (item) => rateOf(item, 0),
+      text: (item) => rateText(rateOf(item, 0)),
+    },
   ];
   if (!several) shown[4].title = "Errors";
   for (const [system, { label: name }] of DATA.systems.entries()) {
     if (system === 0) continue;
     const difference = (item) => errorsOf(item, 0) - errorsOf(item, system);
-    shown.push({ title: `${name} errors`, number: true, value: (item) => errorsOf(item, system), text: (item) => String(errorsOf(item, system)) });
-    shown.push({ title: `A\u00a0−\u00a0${name}`, number: true, value: difference, text: (item) => signed(difference(item)) });
+    shown.push({
+      title: `${name} errors`,
+      number: true,
+      value: (item) => errorsOf(item, system),
+      text: (item) => String(errorsOf(item, system)),
+    });
+    shown.push({
+      title: `A\u00a0−\u00a0${name}`,
+      number: true,
+      value: difference,
+      text: (item) => signed(difference(item)),
+    });
   }
   return shown;
 }
@@ -61,11 +91,18 @@ class UtteranceTable {
     const head = document.getElementById("head");
     for (const shown of this.columns) {
       const button = make("button", { type: "button" }, shown.title);
-      shown.header = make("th", { role: "columnheader", scope: "col", class: shown.number ? "number" : null }, button);
+      shown.header = make(
+        "th",
+        { role: "columnheader", scope: "col", class: shown.number ? "number" : null },
+        button,
+      );
       button.addEventListener("click", () => {
         const { column, descending } = this.sorted;
         // Numbers are first asked for from the top, names from the start.
-        this.sorted = { column: shown, descending: column === shown ? !descending : Boolean(shown.number) };
+        this.sorted = {
+          column: shown,
+          descending: column === shown ? !descending : Boolean(shown.number),
+        };
         this.sort();
       });
       head.append(shown.header);
@@ -115,11 +152,21 @@ class UtteranceTable {
     const [first, ...others] = this.columns;
     const opener = make(
       "button",
-      { type: "button", class: "opener", tabindex: this.made === 0 ? 0 : -1, "aria-expanded": String(open) },
+      {
+        type: "button",
+        class: "opener",
+        tabindex: this.made === 0 ? 0 : -1,
+        "aria-expanded": String(open),
+      },
       first.text(utterance),
     );
     const cells = others.map((shown) =>
-      make("td", { role: "cell", class: shown.number ? "number" : null, "data-name": shown.title }, shown.text(utterance)));
+      make(
+        "td",
+        { role: "cell", class: shown.number ? "number" : null, "data-name": shown.title },
+        shown.text(utterance),
+      ),
+    );
     const row = make(
       "tr",
       { role: "row", class: "utterance", "data-index": index, "aria-rowindex": this.made + 2 },
@@ -176,18 +223,25 @@ function countsElement(utterance, system) {
 function writtenElements(utterance, systems) {
   const texts = [["Reference", utterance.text]];
   for (const system of systems) {
-    const name = DATA.systems.length > 1 ? `Hypothesis ${DATA.systems[system].label}` : "Hypothesis";
+    const name =
+      DATA.systems.length > 1 ? `Hypothesis ${DATA.systems[system].label}` : "Hypothesis";
     texts.push([name, utterance.hypotheses[system].text]);
   }
   return texts
     .filter(([, text]) => text !== null)
-    .map(([name, text]) => make("p", { class: "written" }, make("small", {}, `${name} as written: `), text));
+    .map(([name, text]) =>
+      make("p", { class: "written" }, make("small", {}, `${name} as written: `), text),
+    );
 }
 
 /** A button that makes the player when it is pressed, so that a page of thousands loads no audio. */
 function audioElement(index) {
   const utterance = DATA.utterances[index];
-  const button = make("button", { type: "button", class: "play", "aria-label": `Play ${utterance.id}` }, "▶ Play");
+  const button = make(
+    "button",
+    { type: "button", class: "play", "aria-label": `Play ${utterance.id}` },
+    "▶ Play",
+  );
   const place = make("div", { class: "audio" }, button);
   button.addEventListener("click", () => {
     const player = make("audio", { controls: true });
@@ -198,13 +252,19 @@ function audioElement(index) {
       // The stretch of the file; the listeners keep to it when it is played again.
       player.src = `${utterance.audio}#t=${utterance.offset},${end}`;
       player.addEventListener("play", () => {
-        if (player.currentTime < utterance.offset || player.currentTime >= end) player.currentTime = utterance.offset;
+        if (player.currentTime < utterance.offset || player.currentTime >= end)
+          player.currentTime = utterance.offset;
       });
       player.addEventListener("timeupdate", () => player.currentTime > end && player.pause());
     }
     player.addEventListener("error", () => {
-      const where = utterance.audio === null ? "in this page" : `${decodeURIComponent(utterance.audio)}, relative to this page`;
-      place.replaceChildren(make("p", { class: "notice", role: "alert" }, `The audio cannot be played: ${where}.`));
+      const where =
+        utterance.audio === null
+          ? "in this page"
+          : `${decodeURIComponent(utterance.audio)}, relative to this page`;
+      place.replaceChildren(
+        make("p", { class: "notice", role: "alert" }, `The audio cannot be played: ${where}.`),
+      );
     });
     place.replaceChildren(player);
     player.focus();
