@@ -156,7 +156,7 @@ class BeamSearch:
 
     def _prior(self, prefixes: Prefixes) -> Tensor:
         """(batch, prefix) what the score holds beside the acoustic part."""
-        return self.config.length_bonus * prefixes.counts + self._weighted(prefixes.lm)
+        return self.config.length_bonus * prefixes.counts.double() + self._weighted(prefixes.lm)
 
     def _first_scores(self, state: BeamState, *, pieces: int) -> _LanguageModel | None:
         if self.scorer is None:
@@ -184,9 +184,12 @@ class BeamSearch:
             pieces = pieces.expand(-1, prior.shape[1], -1)
             scores[:, :, 1:] += self._weighted(next_scores.gather(2, pieces))
         scores[:, :, 0] = torch.logaddexp(stay.blank, stay.nonblank) + prior
+        columns = grown.shape[2]
         index = scores.flatten(1).topk(self.config.beam_size, dim=1).indices
-        slots = index // grown.shape[2]
-        label = frame.labels.gather(1, index % grown.shape[2])
+        # Where padded, every prefix stays in its place, equal ones too.
+        index = torch.where(frame.real, index, stay.origins * columns)
+        slots = index // columns
+        label = frame.labels.gather(1, index % columns)
         grows = label != BLANK
 
         hashes = prefixes.hashes.gather(1, slots)
