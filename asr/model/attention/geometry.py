@@ -44,12 +44,19 @@ class Geometry:
 
     def rotation(self, width: int, dtype: torch.dtype) -> tuple[Rotation, Tensor]:
         """How queries (time, width) are rotated, and the sinusoids of the keys (column, width)."""
+        if _is_compiling():
+            return self._rotation(width, dtype)
         key = (width, dtype)
         if key not in self._rotations:
-            sine, cosine = sinusoids(self.query_frames, width).to(dtype).chunk(2, dim=1)
-            rotation = Rotation(torch.cat([sine, sine], dim=1), torch.cat([-cosine, cosine], dim=1))
-            self._rotations[key] = (rotation, sinusoids(self.key_frames, width).to(dtype))
+            # Tensors of inference mode could not be used in training.
+            with torch.inference_mode(mode=False):
+                self._rotations[key] = self._rotation(width, dtype)
         return self._rotations[key]
+
+    def _rotation(self, width: int, dtype: torch.dtype) -> tuple[Rotation, Tensor]:
+        sine, cosine = sinusoids(self.query_frames, width).to(dtype).chunk(2, dim=1)
+        rotation = Rotation(torch.cat([sine, sine], dim=1), torch.cat([-cosine, cosine], dim=1))
+        return rotation, sinusoids(self.key_frames, width).to(dtype)
 
 
 def window_geometry(
@@ -74,10 +81,13 @@ def window_geometry(
     Returns:
         The geometry; a small one is made once.
     """
-    compiling = torch.compiler.is_compiling() or torch.compiler.is_exporting()
-    if compiling or window.rows * window.columns > _KEPT_PAIRS:
+    if _is_compiling() or window.rows * window.columns > _KEPT_PAIRS:
         return _make(window, mode, (before, after), dilation, device)
     return _kept(window, mode, (before, after), dilation, device)
+
+
+def _is_compiling() -> bool:
+    return torch.compiler.is_compiling() or torch.compiler.is_exporting()
 
 
 def _make(
@@ -103,4 +113,5 @@ def _kept(
     dilation: int,
     device: torch.device,
 ) -> Geometry:
-    return _make(window, mode, reach, dilation, device)
+    with torch.inference_mode(mode=False):
+        return _make(window, mode, reach, dilation, device)
