@@ -22,7 +22,7 @@ _LAYERS = (
     # Every section lives with its part; this one holds nothing but the section.
     ("asr.training.config",),
     ("asr.config",),
-    ("asr.recognizer",),
+    ("asr.recognizer", "asr.language_models"),
     ("asr.training",),
     ("asr.claims",),
     ("asr.export",),
