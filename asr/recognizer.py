@@ -2,7 +2,6 @@
 
 import logging
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
 from itertools import islice
 from pathlib import Path
 
@@ -20,8 +19,8 @@ from asr.decoding.audio_input import (
 )
 from asr.decoding.batching import BATCH_SECONDS, plan_batches
 from asr.decoding.greedy import BestPath, collapse
-from asr.decoding.hypothesis import Hypothesis
-from asr.decoding.longform import LongformConfig, cut_windows
+from asr.decoding.hypothesis import Hypothesis, Outcome
+from asr.decoding.longform import CountedBlocks, LongformConfig, cut_windows
 from asr.features.extractor import FeatureExtractor
 from asr.features.normalisation import Normalisation
 from asr.model import build_model
@@ -32,21 +31,6 @@ logger = logging.getLogger(__name__)
 
 CONFIG_FILE = "config.toml"
 NORMALISATION_FILE = "normalisation.json"
-
-
-@dataclass(frozen=True, kw_only=True)
-class Outcome:
-    """What became of one input.
-
-    Args:
-        index: Place among the inputs.
-        hypothesis: The transcript; None where the input cannot be used.
-        error: Why there is no hypothesis; None where there is one.
-    """
-
-    index: int
-    hypothesis: Hypothesis | None = None
-    error: OSError | ValueError | None = None
 
 
 class Recognizer:
@@ -158,18 +142,12 @@ class Recognizer:
         ]
 
     def _decode_long(self, index: int, item: AudioInput, batch_seconds: float) -> Outcome:
-        samples = 0
-
-        def counted(blocks: Iterator[Tensor]) -> Iterator[Tensor]:
-            nonlocal samples
-            for block in blocks:
-                samples += len(block)
-                yield block
-
+        rate_hz = self.acoustic_model.sample_rate_hz
+        blocks = CountedBlocks(read_input_blocks(item, sample_rate_hz=rate_hz))
         windows = cut_windows(
-            counted(read_input_blocks(item, sample_rate_hz=self.acoustic_model.sample_rate_hz)),
+            blocks,
             self.longform,
-            rate_hz=self.acoustic_model.sample_rate_hz,
+            rate_hz=rate_hz,
             frame_samples=self.acoustic_model.frame_samples,
         )
         windows_in_batch = max(1, int(batch_seconds // self.longform.window_seconds))
@@ -183,7 +161,9 @@ class Recognizer:
                 ]
         except (OSError, ValueError) as error:
             return Outcome(index=index, error=error)
-        return Outcome(index=index, hypothesis=self._hypothesis(BestPath.join(parts), samples))
+        return Outcome(
+            index=index, hypothesis=self._hypothesis(BestPath.join(parts), blocks.samples)
+        )
 
     def _warn_if_too_short(self, item: AudioInput, samples: int) -> None:
         if self.acoustic_model.output_frames(samples) > 0:
@@ -204,7 +184,8 @@ class Recognizer:
         [hypothesis] = collapse(
             path,
             self.tokenizer,
-            frame_seconds=self.acoustic_model.frame_samples / self.acoustic_model.sample_rate_hz,
+            frame_seconds=self.acoustic_model.frame_seconds,
+            frame_offset_seconds=self.acoustic_model.frame_offset_seconds,
             durations_seconds=[duration],
         )
         return hypothesis

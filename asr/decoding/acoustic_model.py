@@ -1,4 +1,4 @@
-"""Waveforms to the best labels: features and encoder as decoding uses them."""
+"""Waveforms to log-probabilities: features and encoder as decoding uses them."""
 
 from collections.abc import Sequence
 
@@ -9,7 +9,7 @@ from torch.nn.utils.rnn import pad_sequence
 from asr.decoding.greedy import BestPath, best_path
 from asr.features.extractor import FeatureExtractor
 from asr.lengths import stft_length
-from asr.model import CtcModel
+from asr.model import CtcModel, CtcOutput
 
 
 class AcousticModel:
@@ -34,6 +34,24 @@ class AcousticModel:
         """Distance between encoder frames, in samples."""
         return self.extractor.config.hop_samples * self.model.subsampling_factor
 
+    @property
+    def frame_seconds(self) -> float:
+        """Distance between encoder frames."""
+        return self.frame_samples / self.sample_rate_hz
+
+    @property
+    def frame_offset_seconds(self) -> float:
+        """Start of the time that the first encoder frame stands for.
+
+        A frame stands for `frame_seconds` around the middle of the audio that the feature windows
+        and the subsampling's convolutions gather for it.
+        """
+        config = self.extractor.config
+        subsampling = self.model.encoder.subsampling
+        feature_frames = subsampling.config.factor + subsampling.lookahead
+        seen_samples = (feature_frames - 1) * config.hop_samples + config.window_samples
+        return (seen_samples - self.frame_samples) / 2 / self.sample_rate_hz
+
     def output_frames(self, samples: int) -> int:
         """Encoder frames of a waveform of so many samples."""
         config = self.extractor.config
@@ -53,19 +71,48 @@ class AcousticModel:
             One path of shape (1, time) for each waveform, without frames where that is too short.
         """
         paths = [BestPath.empty()] * len(waveforms)
-        places = [
+        places = self._long_enough(waveforms)
+        if places:
+            output = self._run([waveforms[place] for place in places])
+            path = best_path(output.log_probs, output.lengths)
+            rows = zip(places, output.lengths.tolist(), strict=True)
+            for row, (place, frames) in enumerate(rows):
+                paths[place] = path.item(row, frames)
+        return paths
+
+    @torch.inference_mode()
+    def log_probs(self, waveforms: Sequence[Tensor]) -> list[Tensor]:
+        """Compute the log-probabilities of every frame.
+
+        Args:
+            waveforms: Tensors (sample,) of float32 at `sample_rate_hz`.
+
+        Returns:
+            (time, vocab) float32 on the CPU for each waveform, without frames where that is too
+            short.
+        """
+        found = [torch.empty(0, self.model.head.projection.out_features)] * len(waveforms)
+        places = self._long_enough(waveforms)
+        if places:
+            output = self._run([waveforms[place] for place in places])
+            for row, (place, frames) in enumerate(
+                zip(places, output.lengths.tolist(), strict=True)
+            ):
+                found[place] = output.log_probs[row, :frames].cpu()
+        return found
+
+    def _long_enough(self, waveforms: Sequence[Tensor]) -> list[int]:
+        """Places of the waveforms that give at least one frame."""
+        return [
             place
             for place, waveform in enumerate(waveforms)
             if self.output_frames(len(waveform)) > 0
         ]
-        if not places:
-            return paths
+
+    def _run(self, waveforms: Sequence[Tensor]) -> CtcOutput:
         device = next(self.model.parameters()).device
-        chosen = [waveforms[place] for place in places]
-        lengths = torch.tensor([len(waveform) for waveform in chosen], device=device)
-        features = self.extractor(pad_sequence(chosen, batch_first=True).to(device), lengths)
-        output = self.model(features.features, features.lengths)
-        path = best_path(output.log_probs, output.lengths)
-        for row, (place, frames) in enumerate(zip(places, output.lengths.tolist(), strict=True)):
-            paths[place] = path.item(row, frames)
-        return paths
+        lengths = torch.tensor([len(waveform) for waveform in waveforms], device=device)
+        batch = pad_sequence(list(waveforms), batch_first=True).to(device)
+        features = self.extractor(batch, lengths)
+        output: CtcOutput = self.model(features.features, features.lengths)
+        return output

@@ -1,13 +1,13 @@
 """Greedy CTC: the best label of every frame, repeats collapsed, blanks dropped."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
-from itertools import pairwise
 
 import torch
 from torch import Tensor
 
-from asr.decoding.hypothesis import Hypothesis, Word
+from asr.decoding.hypothesis import Hypothesis
+from asr.decoding.words import find_words, token_runs
 from asr.lengths import valid_mask
 from asr.model.ctc import BLANK
 from asr.tokens.tokenizer import Tokenizer
@@ -53,14 +53,6 @@ class BestPath:
         )
 
 
-@dataclass(frozen=True, kw_only=True)
-class _Token:
-    label: int
-    start_frame: int
-    end_frame: int
-    posterior: float
-
-
 def best_path(log_probs: Tensor, lengths: Tensor) -> BestPath:
     """Find the best label of every frame; of equal ones the lowest.
 
@@ -86,27 +78,37 @@ def collapse(
     *,
     frame_seconds: float,
     durations_seconds: Sequence[float],
+    frame_offset_seconds: float = 0.0,
 ) -> list[Hypothesis]:
     """Turn paths into transcripts.
 
-    A token is a run of equal labels that are not blank. A word lasts from the start of its first
-    token's first frame to the end of its last token's last frame. Its confidence is the mean over
-    its tokens of the highest posterior within the token's frames. The score is the sum of the
-    log-posteriors along the path, blanks included.
+    A token is a run of equal labels that are not blank; `find_words` gives the words their times.
+    The score is the sum of the log-posteriors along the path, blanks included.
 
     Args:
         path: The best labels.
         tokenizer: Gives the text of labels.
         frame_seconds: Distance between frames.
         durations_seconds: Length of each item's audio; no word ends later.
+        frame_offset_seconds: Start of the time that the first frame stands for.
 
     Returns:
         One hypothesis an item.
     """
     scores = path.log_probs.sum(dim=1).tolist()
-    items = zip(_tokens(path), scores, durations_seconds, strict=True)
+    items = zip(token_runs(path.labels, path.log_probs), scores, durations_seconds, strict=True)
     return [
-        _hypothesis(tokens, tokenizer, score, frame_seconds, duration)
+        Hypothesis.of_words(
+            find_words(
+                tokens,
+                tokenizer,
+                frame_seconds=frame_seconds,
+                frame_offset_seconds=frame_offset_seconds,
+                duration_seconds=duration,
+            ),
+            score=score,
+            duration_seconds=duration,
+        )
         for tokens, score, duration in items
     ]
 
@@ -137,72 +139,3 @@ def greedy_decode(
         frame_seconds=frame_seconds,
         durations_seconds=durations_seconds,
     )
-
-
-def _tokens(path: BestPath) -> list[list[_Token]]:
-    batch, time = path.labels.shape
-    if path.labels.numel() == 0:
-        return [[] for _ in range(batch)]
-    # A run never spans two items, because every item's first frame begins one.
-    begins = torch.ones(batch, time, dtype=torch.bool)
-    begins[:, 1:] = path.labels[:, 1:] != path.labels[:, :-1]
-    first = begins.flatten().nonzero().squeeze(1)
-    run_of_frame = begins.flatten().cumsum(dim=0) - 1
-    best = torch.full(first.shape, -torch.inf, dtype=path.log_probs.dtype)
-    best.scatter_reduce_(0, run_of_frame, path.log_probs.flatten(), reduce="amax")
-    end = torch.cat([first[1:], first.new_tensor([batch * time])])
-    label = path.labels.flatten()[first]
-    kept = label != BLANK
-    first, end, label, best = first[kept], end[kept], label[kept], best[kept]
-
-    tokens: list[list[_Token]] = [[] for _ in range(batch)]
-    columns = (first.tolist(), end.tolist(), label.tolist(), best.exp().tolist())
-    for first_frame, end_frame, token_label, posterior in zip(*columns, strict=True):
-        item, start = divmod(first_frame, time)
-        tokens[item].append(
-            _Token(
-                label=token_label,
-                start_frame=start,
-                end_frame=end_frame - item * time,
-                posterior=min(posterior, 1.0),
-            )
-        )
-    return tokens
-
-
-def _hypothesis(
-    tokens: list[_Token],
-    tokenizer: Tokenizer,
-    score: float,
-    frame_seconds: float,
-    duration_seconds: float,
-) -> Hypothesis:
-    words = []
-    for group in _word_groups(tokens, tokenizer):
-        text = "".join(tokenizer.decode([token.label for token in group]).split())
-        if not text:
-            continue
-        words.append(
-            Word(
-                word=text,
-                start_seconds=min(group[0].start_frame * frame_seconds, duration_seconds),
-                end_seconds=min(group[-1].end_frame * frame_seconds, duration_seconds),
-                confidence=sum(token.posterior for token in group) / len(group),
-            )
-        )
-    return Hypothesis(
-        text=" ".join(word.word for word in words),
-        score=score,
-        words=tuple(words),
-        duration_seconds=duration_seconds,
-    )
-
-
-def _word_groups(tokens: list[_Token], tokenizer: Tokenizer) -> Iterator[list[_Token]]:
-    starts = [
-        index
-        for index, token in enumerate(tokens)
-        if index == 0 or tokenizer.starts_word(token.label)
-    ]
-    for start, end in pairwise([*starts, len(tokens)]):
-        yield tokens[start:end]

@@ -7,10 +7,10 @@ import pytest
 from asr.data.json_lines import JsonLinesError
 from asr.decoding.hypothesis import Hypothesis, Word
 from asr.decoding.hypothesis_file import (
-    FORMATS,
     HypothesisRecord,
     HypothesisWriter,
     read_hypotheses,
+    text_line,
     write_hypotheses,
 )
 
@@ -60,7 +60,7 @@ def test_fields_have_the_names_of_the_design(tmp_path: Path) -> None:
 
 
 def test_text_format_is_id_tab_text() -> None:
-    assert FORMATS["txt"](record("a b"), Path()) == "a b\tzwei wörter"
+    assert text_line(record("a b"), Path()) == "a b\tzwei wörter"
 
 
 @pytest.mark.parametrize(
