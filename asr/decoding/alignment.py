@@ -1,5 +1,6 @@
 """Forced alignment: the most probable path through the frames that gives the known labels."""
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -42,7 +43,8 @@ def align_labels(
         One alignment an item.
 
     Raises:
-        ValueError: A label is out of range, or an item has fewer frames than its labels need.
+        ValueError: A label is out of range, an item has fewer frames than its labels need, or no
+            path has a finite log-probability.
 
     Source: Graves et al. 2006, section 4.1, with the maximum for the sum.
     """
@@ -67,9 +69,15 @@ def _align(log_probs: Tensor, labels: Sequence[int]) -> Alignment:
         )
     path = _path(log_probs, torch.tensor(labels, dtype=torch.int64))
     posteriors = log_probs.gather(1, path.unsqueeze(1)).squeeze(1).double()
+    score = float(posteriors.sum())
+    if not math.isfinite(score):
+        raise ValueError(
+            f"expected a path of finite log-probability for {len(labels)} labels, found {score}; "
+            "check the model's weights"
+        )
     # Between equal labels a path has a blank, so that each run is one label.
     [tokens] = token_runs(path.unsqueeze(0), posteriors.unsqueeze(0))
-    return Alignment(tokens=tuple(tokens), score=float(posteriors.sum()))
+    return Alignment(tokens=tuple(tokens), score=score)
 
 
 def _path(log_probs: Tensor, labels: Tensor) -> Tensor:

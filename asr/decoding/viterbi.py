@@ -40,7 +40,7 @@ def best_alignment(log_probs: Floats, labels: Integers) -> Integers:
     for frame in range(len(log_probs)):
         if frame % _BLOCK_FRAMES == 0:
             columns.append(scores)
-        scores = _arrivals(scores, skip).max(axis=0) + log_probs[frame, states]
+        scores = _best_arrivals(scores, skip) + log_probs[frame].take(states)
 
     path = np.empty(len(log_probs), dtype=np.int64)
     state = len(states) - 2 + int(scores[-1] > scores[-2])
@@ -65,9 +65,10 @@ def _walk_back(scores: Floats, skip: Floats, emissions: Floats) -> Integers:
     """
     moves = np.empty(emissions.shape, dtype=np.int8)
     for frame, emission in enumerate(emissions):
-        arrivals = _arrivals(scores, skip)
-        moves[frame] = arrivals.argmax(axis=0)
-        scores = arrivals.max(axis=0) + emission
+        best = _best_arrivals(scores, skip)
+        moves[frame] = best > scores
+        moves[frame, 2:][best[2:] > np.maximum(scores[2:], scores[1:-1])] = 2
+        scores = best + emission
     walked = np.empty(len(emissions) + 1, dtype=np.int64)
     walked[-1] = len(scores) - 1
     for frame in reversed(range(len(emissions))):
@@ -75,10 +76,9 @@ def _walk_back(scores: Floats, skip: Floats, emissions: Floats) -> Integers:
     return walked
 
 
-def _arrivals(scores: Floats, skip: Floats) -> Floats:
-    """(move, state): scores on arrival in each state by staying, by one step and by two."""
-    arrivals = np.full((3, len(scores)), -np.inf)
-    arrivals[0] = scores
-    arrivals[1, 1:] = scores[:-1]
-    arrivals[2, 2:] = scores[:-2] + skip[2:]
-    return arrivals
+def _best_arrivals(scores: Floats, skip: Floats) -> Floats:
+    """(state,): the best score on arrival in each state by staying, by one step or by two."""
+    best = scores.copy()
+    np.maximum(best[1:], scores[:-1], out=best[1:])
+    np.maximum(best[2:], scores[:-2] + skip[2:], out=best[2:])
+    return best

@@ -131,3 +131,12 @@ def test_too_few_frames(labels: list[int], needed: int) -> None:
 def test_labels_out_of_range(labels: list[int]) -> None:
     with pytest.raises(ValueError, match=r"expected labels in 1 \.\. 2, found"):
         align_one(random_log_probs(5, 3, seed=0), labels)
+
+
+@pytest.mark.usefixtures("method")
+@pytest.mark.parametrize("value", [-math.inf, math.nan])
+def test_no_possible_path(value: float) -> None:
+    log_probs = random_log_probs(5, 3, seed=0)
+    log_probs[:, :, 1] = value
+    with pytest.raises(ValueError, match="expected a path of finite log-probability for 2 labels"):
+        align_one(log_probs, [2, 1])
