@@ -4,6 +4,7 @@ import logging
 from collections.abc import Iterator, Sequence
 from itertools import islice
 from pathlib import Path
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -18,9 +19,11 @@ from asr.decoding.audio_input import (
     read_input_blocks,
 )
 from asr.decoding.batching import BATCH_SECONDS, plan_batches
-from asr.decoding.greedy import BestPath, collapse
+from asr.decoding.decoder import Decoder
+from asr.decoding.greedy import GreedyDecoder
 from asr.decoding.hypothesis import Hypothesis, Outcome
 from asr.decoding.longform import CountedBlocks, LongformConfig, cut_windows
+from asr.decoding.words import to_hypothesis
 from asr.features.extractor import FeatureExtractor
 from asr.features.normalisation import Normalisation
 from asr.model import build_model
@@ -37,9 +40,10 @@ class Recognizer:
     """Turns audio into hypotheses.
 
     Args:
-        acoustic_model: Waveforms to the most probable labels.
+        acoustic_model: Waveforms to log-posteriors.
         tokenizer: Labels to text.
         longform: How long audio is cut.
+        decoder: Log-posteriors to labels; by default the best label of every frame.
     """
 
     def __init__(
@@ -48,10 +52,12 @@ class Recognizer:
         tokenizer: Tokenizer,
         *,
         longform: LongformConfig | None = None,
+        decoder: Decoder[Any] | None = None,
     ) -> None:
         self.acoustic_model = acoustic_model
         self.tokenizer = tokenizer
         self.longform = longform or LongformConfig()
+        self.decoder = decoder or GreedyDecoder()
 
     def transcribe(
         self, inputs: Sequence[AudioInput], *, batch_seconds: float = BATCH_SECONDS
@@ -135,11 +141,12 @@ class Recognizer:
         Returns:
             One hypothesis a waveform, in order.
         """
-        paths = self.acoustic_model.best_paths(waveforms)
-        return [
-            self._hypothesis(path, len(waveform))
-            for path, waveform in zip(paths, waveforms, strict=True)
-        ]
+        if not waveforms:
+            return []
+        posteriors = self.acoustic_model.posteriors(waveforms)
+        state = self.decoder.start(len(waveforms), device=self.acoustic_model.device)
+        state = self.decoder.step(state, posteriors.log_probs, posteriors.lengths)
+        return self._hypotheses(state, [len(waveform) for waveform in waveforms])
 
     def _decode_long(self, index: int, item: AudioInput, batch_seconds: float) -> Outcome:
         rate_hz = self.acoustic_model.sample_rate_hz
@@ -151,19 +158,21 @@ class Recognizer:
             frame_samples=self.acoustic_model.frame_samples,
         )
         windows_in_batch = max(1, int(batch_seconds // self.longform.window_seconds))
-        parts = []
+        state = self.decoder.start(1, device=self.acoustic_model.device)
         try:
             while batch := list(islice(windows, windows_in_batch)):
-                paths = self.acoustic_model.best_paths([window.samples for window in batch])
-                parts += [
-                    path.stretch(window.kept(path.labels.shape[1]))
-                    for window, path in zip(batch, paths, strict=True)
-                ]
+                posteriors = self.acoustic_model.posteriors([window.samples for window in batch])
+                lengths = posteriors.lengths.tolist()
+                for window, frames, log_probs in zip(
+                    batch, lengths, posteriors.log_probs, strict=True
+                ):
+                    kept = log_probs[:frames][window.kept(frames)].unsqueeze(0)
+                    kept_lengths = posteriors.lengths.new_tensor([kept.shape[1]])
+                    state = self.decoder.step(state, kept, kept_lengths)
         except (OSError, ValueError) as error:
             return Outcome(index=index, error=error)
-        return Outcome(
-            index=index, hypothesis=self._hypothesis(BestPath.join(parts), blocks.samples)
-        )
+        [hypothesis] = self._hypotheses(state, [blocks.samples])
+        return Outcome(index=index, hypothesis=hypothesis)
 
     def _warn_if_too_short(self, item: AudioInput, samples: int) -> None:
         if self.acoustic_model.output_frames(samples) > 0:
@@ -179,25 +188,31 @@ class Recognizer:
             samples / self.acoustic_model.sample_rate_hz,
         )
 
-    def _hypothesis(self, path: BestPath, samples: int) -> Hypothesis:
-        duration = samples / self.acoustic_model.sample_rate_hz
-        [hypothesis] = collapse(
-            path,
-            self.tokenizer,
-            frame_seconds=self.acoustic_model.frame_seconds,
-            frame_offset_seconds=self.acoustic_model.frame_offset_seconds,
-            durations_seconds=[duration],
-        )
-        return hypothesis
+    def _hypotheses(self, state: Any, samples: Sequence[int]) -> list[Hypothesis]:  # noqa: ANN401
+        """The transcripts of a decoder's state, whose items have so many samples."""
+        model = self.acoustic_model
+        return [
+            to_hypothesis(
+                decoded,
+                self.tokenizer,
+                frame_seconds=model.frame_seconds,
+                frame_offset_seconds=model.frame_offset_seconds,
+                duration_seconds=length / model.sample_rate_hz,
+            )
+            for decoded, length in zip(self.decoder.finish(state), samples, strict=True)
+        ]
 
 
-def load(path: str | Path, *, device: str = "cpu") -> Recognizer:
+def load(
+    path: str | Path, *, device: str = "cpu", decoder: Decoder[Any] | None = None
+) -> Recognizer:
     """Load a recogniser; nothing is unpickled.
 
     Args:
         path: An experiment folder: `config.toml`, `tokenizer.model`, `model.safetensors` and, with
             global statistics, `normalisation.json`.
         device: Where the model runs, as torch names it.
+        decoder: Log-posteriors to labels, such as `BeamSearch`; by default greedy.
 
     Returns:
         The recogniser, in evaluation mode.
@@ -226,7 +241,8 @@ def load(path: str | Path, *, device: str = "cpu") -> Recognizer:
     )
     load_weights(model, read_weights(folder / WEIGHTS_FILE), path=folder / WEIGHTS_FILE)
     target = _device(device)
-    return Recognizer(AcousticModel(extractor.to(target), model.to(target)), tokenizer)
+    acoustic_model = AcousticModel(extractor.to(target), model.to(target))
+    return Recognizer(acoustic_model, tokenizer, decoder=decoder)
 
 
 def _device(name: str) -> torch.device:

@@ -15,6 +15,7 @@ _LAYERS = (
     ("asr.data",),
     ("asr.features",),
     ("asr.tokens",),
+    ("asr.ngram",),
     ("asr.model",),
     ("asr.decoding",),
     ("asr.scoring",),

@@ -3,10 +3,10 @@
     python tools/check_alignment.py EXP MANIFEST [--join N] [--device cpu]
 
 MANIFEST lists utterances of the synthetic corpus, whose folders hold their word times (.words.tsv).
-Prints how far the times of forced alignment and of greedy decoding (where its text is right) are
-off. With --join, N utterances at a time are joined with pauses of 0.3 to 1.5 s of quiet noise, so
-that words also end in pauses. Exit status 1 if the starts or ends of forced alignment are off by
-more than 60 ms on average.
+Prints how far the times of forced alignment, and of greedy decoding and beam search where their
+text is right, are off. With --join, N utterances at a time are joined with pauses of 0.3 to 1.5 s
+of quiet noise, so that words also end in pauses. Exit status 1 if the starts or ends of forced
+alignment are off by more than 60 ms on average.
 """
 
 import argparse
@@ -22,12 +22,14 @@ from numpy.typing import NDArray
 from asr.data.manifest import Utterance, read_manifest
 from asr.decoding.aligner import Aligner
 from asr.decoding.audio_input import read_input
+from asr.decoding.beam import BeamConfig, BeamSearch
 from asr.decoding.hypothesis import Hypothesis
-from asr.recognizer import load
+from asr.recognizer import Recognizer, load
 
 _MOST_MILLISECONDS = 60.0
 _PAUSE_SECONDS = (0.3, 1.5)
 _QUIET_SECONDS = 0.05
+_BEAM_SIZE = 8
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -131,8 +133,14 @@ def main() -> int:
     ]
     errors = errors_milliseconds(recordings, aligned)
     report("aligned", errors)
-    decoded = recognizer.transcribe([(recording.samples, rate_hz) for recording in recordings])
-    report("greedy", errors_milliseconds(recordings, decoded))
+    beam = Recognizer(
+        recognizer.acoustic_model,
+        recognizer.tokenizer,
+        decoder=BeamSearch(BeamConfig(beam_size=_BEAM_SIZE)),
+    )
+    inputs = [(recording.samples, rate_hz) for recording in recordings]
+    for name, decoding in (("greedy", recognizer), ("beam", beam)):
+        report(name, errors_milliseconds(recordings, decoding.transcribe(inputs)))
     return int(np.abs(errors).mean(axis=0).max() > _MOST_MILLISECONDS)
 
 

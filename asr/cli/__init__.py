@@ -11,9 +11,19 @@ from importlib.metadata import version
 import typer
 from typer.core import TyperGroup
 
-from asr.cli import align, attention, claims, decode, prepare, score, tokenize, train
+from asr.cli import align, attention, claims, decode, lm, prepare, score, tokenize, train
 
-_COMMANDS = ("prepare", "tokenize", "train", "decode", "align", "score", "attention", "claims")
+_COMMANDS = (
+    "prepare",
+    "tokenize",
+    "train",
+    "decode",
+    "align",
+    "score",
+    "attention",
+    "lm",
+    "claims",
+)
 
 
 class _InOrderOfUse(TyperGroup):
@@ -37,6 +47,7 @@ app.command()(decode.decode)
 app.command()(align.align)
 app.command()(score.score)
 app.command()(attention.attention)
+app.add_typer(lm.app, name="lm")
 app.command()(claims.claims)
 
 

@@ -1,15 +1,28 @@
-"""Waveforms to log-probabilities: features and encoder as decoding uses them."""
+"""Waveforms to log-posteriors: features and encoder as decoding uses them."""
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 
 import torch
 from torch import Tensor
 from torch.nn.utils.rnn import pad_sequence
 
-from asr.decoding.greedy import BestPath, best_path
 from asr.features.extractor import FeatureExtractor
 from asr.lengths import stft_length
-from asr.model import CtcModel, CtcOutput
+from asr.model import CtcModel
+
+
+@dataclass(frozen=True, kw_only=True)
+class Posteriors:
+    """What decoding needs of a model's output.
+
+    Args:
+        log_probs: (batch, time, vocab) float32, natural logarithm; index 0 is the blank.
+        lengths: (batch,) int64, encoder frames.
+    """
+
+    log_probs: Tensor
+    lengths: Tensor
 
 
 class AcousticModel:
@@ -23,6 +36,11 @@ class AcousticModel:
     def __init__(self, extractor: FeatureExtractor, model: CtcModel) -> None:
         self.extractor = extractor.eval()
         self.model = model.eval()
+
+    @property
+    def device(self) -> torch.device:
+        """Where the model runs."""
+        return next(self.model.parameters()).device
 
     @property
     def sample_rate_hz(self) -> int:
@@ -61,58 +79,37 @@ class AcousticModel:
         return self.model.output_length(frames)
 
     @torch.inference_mode()
-    def best_paths(self, waveforms: Sequence[Tensor]) -> list[BestPath]:
-        """Find the best label of every frame.
+    def posteriors(self, waveforms: Sequence[Tensor]) -> Posteriors:
+        """Find the probability of every label in every frame.
 
         Args:
-            waveforms: Tensors (sample,) of float32 at `sample_rate_hz`.
+            waveforms: Tensors (sample,) of float32 at `sample_rate_hz`; one too short for a frame
+                has none.
 
         Returns:
-            One path of shape (1, time) for each waveform, without frames where that is too short.
+            The log-posteriors, on the model's device.
         """
-        paths = [BestPath.empty()] * len(waveforms)
-        places = self._long_enough(waveforms)
-        if places:
-            output = self._run([waveforms[place] for place in places])
-            path = best_path(output.log_probs, output.lengths)
-            rows = zip(places, output.lengths.tolist(), strict=True)
-            for row, (place, frames) in enumerate(rows):
-                paths[place] = path.item(row, frames)
-        return paths
-
-    @torch.inference_mode()
-    def log_probs(self, waveforms: Sequence[Tensor]) -> list[Tensor]:
-        """Compute the log-probabilities of every frame.
-
-        Args:
-            waveforms: Tensors (sample,) of float32 at `sample_rate_hz`.
-
-        Returns:
-            (time, vocab) float32 on the CPU for each waveform, without frames where that is too
-            short.
-        """
-        found = [torch.empty(0, self.model.head.projection.out_features)] * len(waveforms)
-        places = self._long_enough(waveforms)
-        if places:
-            output = self._run([waveforms[place] for place in places])
-            for row, (place, frames) in enumerate(
-                zip(places, output.lengths.tolist(), strict=True)
-            ):
-                found[place] = output.log_probs[row, :frames].cpu()
-        return found
-
-    def _long_enough(self, waveforms: Sequence[Tensor]) -> list[int]:
-        """Places of the waveforms that give at least one frame."""
-        return [
+        places = [
             place
             for place, waveform in enumerate(waveforms)
             if self.output_frames(len(waveform)) > 0
         ]
-
-    def _run(self, waveforms: Sequence[Tensor]) -> CtcOutput:
-        device = next(self.model.parameters()).device
-        lengths = torch.tensor([len(waveform) for waveform in waveforms], device=device)
-        batch = pad_sequence(list(waveforms), batch_first=True).to(device)
-        features = self.extractor(batch, lengths)
-        output: CtcOutput = self.model(features.features, features.lengths)
-        return output
+        if not places:
+            vocab = self.model.head.projection.out_features
+            return Posteriors(
+                log_probs=torch.zeros(len(waveforms), 0, vocab, device=self.device),
+                lengths=torch.zeros(len(waveforms), dtype=torch.int64, device=self.device),
+            )
+        chosen = [waveforms[place] for place in places]
+        lengths = torch.tensor([len(waveform) for waveform in chosen], device=self.device)
+        features = self.extractor(pad_sequence(chosen, batch_first=True).to(self.device), lengths)
+        output = self.model(features.features, features.lengths)
+        if len(places) == len(waveforms):
+            return Posteriors(log_probs=output.log_probs, lengths=output.lengths)
+        rows = torch.tensor(places, device=self.device)
+        log_probs = output.log_probs.new_zeros(len(waveforms), *output.log_probs.shape[1:])
+        lengths = output.lengths.new_zeros(len(waveforms))
+        return Posteriors(
+            log_probs=log_probs.index_copy(0, rows, output.log_probs),
+            lengths=lengths.index_copy(0, rows, output.lengths),
+        )

@@ -8,9 +8,10 @@ from asr.data.manifest import Utterance
 from asr.decoding.acoustic_model import AcousticModel
 from asr.decoding.alignment import align_labels
 from asr.decoding.audio_input import AudioInput, read_input_blocks
+from asr.decoding.decoder import Decoded
 from asr.decoding.hypothesis import Hypothesis, Outcome
 from asr.decoding.longform import CountedBlocks, LongformConfig, cut_windows
-from asr.decoding.words import find_words
+from asr.decoding.words import to_hypothesis
 from asr.tokens.tokenizer import Tokenizer
 
 
@@ -18,7 +19,7 @@ class Aligner:
     """Finds when the words of a known transcript were spoken.
 
     Args:
-        acoustic_model: Waveforms to log-probabilities.
+        acoustic_model: Waveforms to log-posteriors.
         tokenizer: Text to labels and back.
         longform: How long audio is cut.
     """
@@ -56,7 +57,7 @@ class Aligner:
     def align(self, item: AudioInput, text: str) -> Hypothesis:
         """Align one recording of any length.
 
-        Memory grows by the log-probabilities, 4 bytes a frame and label; the audio and the states
+        Memory grows by the log-posteriors, 4 bytes a frame and label; the audio and the states
         of the search are held in stretches.
 
         Args:
@@ -81,17 +82,16 @@ class Aligner:
         )
         parts = []
         for window in windows:
-            [log_probs] = model.log_probs([window.samples])
-            parts.append(log_probs[window.kept(len(log_probs))])
+            posteriors = model.posteriors([window.samples])
+            frames = int(posteriors.lengths)
+            parts.append(posteriors.log_probs[0, :frames][window.kept(frames)].cpu())
         joined = torch.cat(parts).unsqueeze(0)
         # (batch, time, vocab)
         [alignment] = align_labels(joined, torch.tensor([joined.shape[1]]), [labels])
-        duration_seconds = blocks.samples / model.sample_rate_hz
-        words = find_words(
-            alignment.tokens,
+        return to_hypothesis(
+            Decoded(best=alignment),
             self.tokenizer,
             frame_seconds=model.frame_seconds,
             frame_offset_seconds=model.frame_offset_seconds,
-            duration_seconds=duration_seconds,
+            duration_seconds=blocks.samples / model.sample_rate_hz,
         )
-        return Hypothesis.of_words(words, score=alignment.score, duration_seconds=duration_seconds)

@@ -2,36 +2,23 @@
 
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass
 
 import torch
 from torch import Tensor
 from torchaudio.functional import forced_align
 
+from asr.decoding.decoder import TokenSequence
 from asr.decoding.viterbi import best_alignment
-from asr.decoding.words import Token, token_runs
+from asr.decoding.words import token_runs
 from asr.model.ctc import BLANK, minimum_frames
 
 # torchaudio takes about 1.4 bytes for each frame and state, and crashes at 2 ** 31 of them.
 _MOST_KERNEL_CELLS = 1 << 26
 
 
-@dataclass(frozen=True, kw_only=True)
-class Alignment:
-    """Labels with their frames.
-
-    Args:
-        tokens: One for each label, in order.
-        score: Log-probability of the path, blanks included.
-    """
-
-    tokens: tuple[Token, ...]
-    score: float
-
-
 def align_labels(
     log_probs: Tensor, lengths: Tensor, labels: Sequence[Sequence[int]]
-) -> list[Alignment]:
+) -> list[TokenSequence]:
     """Align each item's labels with its frames.
 
     Args:
@@ -40,7 +27,8 @@ def align_labels(
         labels: The labels of each item, in 1 .. vocab - 1; none is allowed.
 
     Returns:
-        One alignment an item.
+        Each item's tokens, one for each label; the score is the log-probability of the path, blanks
+        included.
 
     Raises:
         ValueError: A label is out of range, an item has fewer frames than its labels need, or no
@@ -54,7 +42,7 @@ def align_labels(
     ]
 
 
-def _align(log_probs: Tensor, labels: Sequence[int]) -> Alignment:
+def _align(log_probs: Tensor, labels: Sequence[int]) -> TokenSequence:
     frames, vocab = log_probs.shape
     if labels and not 1 <= min(labels) <= max(labels) < vocab:
         raise ValueError(
@@ -77,7 +65,7 @@ def _align(log_probs: Tensor, labels: Sequence[int]) -> Alignment:
         )
     # Between equal labels a path has a blank, so that each run is one label.
     [tokens] = token_runs(path.unsqueeze(0), posteriors.unsqueeze(0))
-    return Alignment(tokens=tuple(tokens), score=score)
+    return TokenSequence(tokens=tuple(tokens), score=score, acoustic_score=score, lm_score=0.0)
 
 
 def _path(log_probs: Tensor, labels: Tensor) -> Tensor:

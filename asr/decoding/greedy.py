@@ -6,8 +6,9 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
+from asr.decoding.decoder import Decoded, TokenSequence
 from asr.decoding.hypothesis import Hypothesis
-from asr.decoding.words import find_words, token_runs
+from asr.decoding.words import to_hypothesis, token_runs
 from asr.lengths import valid_mask
 from asr.model.ctc import BLANK
 from asr.tokens.tokenizer import Tokenizer
@@ -40,10 +41,6 @@ class BestPath:
             log_probs=self.log_probs[index : index + 1, :frames],
         )
 
-    def stretch(self, frames: slice) -> "BestPath":
-        """The path of all items within a stretch of frames."""
-        return BestPath(labels=self.labels[:, frames], log_probs=self.log_probs[:, frames])
-
     @staticmethod
     def join(parts: "Sequence[BestPath]") -> "BestPath":
         """One path from consecutive stretches of the same batch."""
@@ -72,45 +69,56 @@ def best_path(log_probs: Tensor, lengths: Tensor) -> BestPath:
     )
 
 
-def collapse(
-    path: BestPath,
-    tokenizer: Tokenizer,
-    *,
-    frame_seconds: float,
-    durations_seconds: Sequence[float],
-    frame_offset_seconds: float = 0.0,
-) -> list[Hypothesis]:
-    """Turn paths into transcripts.
+def collapse(path: BestPath) -> list[Decoded]:
+    """Turn paths into tokens.
 
-    A token is a run of equal labels that are not blank; `find_words` gives the words their times.
-    The score is the sum of the log-posteriors along the path, blanks included.
+    A token is a run of equal labels that are not blank. The score is the sum of the log-posteriors
+    along the path, blanks included.
 
     Args:
         path: The best labels.
-        tokenizer: Gives the text of labels.
-        frame_seconds: Distance between frames.
-        durations_seconds: Length of each item's audio; no word ends later.
-        frame_offset_seconds: Start of the time that the first frame stands for.
 
     Returns:
-        One hypothesis an item.
+        The tokens of each item.
     """
     scores = path.log_probs.sum(dim=1).tolist()
-    items = zip(token_runs(path.labels, path.log_probs), scores, durations_seconds, strict=True)
     return [
-        Hypothesis.of_words(
-            find_words(
-                tokens,
-                tokenizer,
-                frame_seconds=frame_seconds,
-                frame_offset_seconds=frame_offset_seconds,
-                duration_seconds=duration,
-            ),
-            score=score,
-            duration_seconds=duration,
+        Decoded(
+            best=TokenSequence(
+                tokens=tuple(tokens), score=score, acoustic_score=score, lm_score=0.0
+            )
         )
-        for tokens, score, duration in items
+        for tokens, score in zip(token_runs(path.labels, path.log_probs), scores, strict=True)
     ]
+
+
+class GreedyDecoder:
+    """Best labels; the state is the path of each item so far."""
+
+    def start(self, batch: int, *, device: torch.device) -> list[BestPath]:
+        """The state of so many items before their first frame."""
+        return [BestPath.empty()] * batch
+
+    def step(self, state: list[BestPath], log_probs: Tensor, lengths: Tensor) -> list[BestPath]:
+        """Take up the next frames.
+
+        Args:
+            state: After the frames before; it stays as it is.
+            log_probs: (batch, time, vocab), natural logarithm, label 0 the blank.
+            lengths: (batch,) int64, how many of these frames are real; 0 is allowed.
+
+        Returns:
+            The state after these frames.
+        """
+        path = best_path(log_probs, lengths)
+        return [
+            BestPath.join([before, path.item(item, frames)])
+            for item, (before, frames) in enumerate(zip(state, lengths.tolist(), strict=True))
+        ]
+
+    def finish(self, state: list[BestPath]) -> list[Decoded]:
+        """Choose each item's tokens."""
+        return [decoded for path in state for decoded in collapse(path)]
 
 
 def greedy_decode(
@@ -121,7 +129,9 @@ def greedy_decode(
     frame_seconds: float,
     durations_seconds: Sequence[float],
 ) -> list[Hypothesis]:
-    """Decode a batch: `best_path`, then `collapse`.
+    """Decode a batch: `best_path`, `collapse`, then `to_hypothesis`.
+
+    Times count from the start of the first frame.
 
     Args:
         log_probs: (batch, time, vocab), natural logarithm, label 0 the blank.
@@ -133,9 +143,14 @@ def greedy_decode(
     Returns:
         One hypothesis an item.
     """
-    return collapse(
-        best_path(log_probs, lengths),
-        tokenizer,
-        frame_seconds=frame_seconds,
-        durations_seconds=durations_seconds,
-    )
+    decoded = collapse(best_path(log_probs, lengths))
+    return [
+        to_hypothesis(
+            item,
+            tokenizer,
+            frame_seconds=frame_seconds,
+            frame_offset_seconds=0.0,
+            duration_seconds=duration_seconds,
+        )
+        for item, duration_seconds in zip(decoded, durations_seconds, strict=True)
+    ]

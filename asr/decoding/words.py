@@ -1,33 +1,16 @@
-"""From runs of labels along a path of frames to words with times and confidence."""
+"""Labels of frames to tokens; tokens to words: text, times and confidence."""
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
 from itertools import pairwise
 from statistics import median
 
 import torch
 from torch import Tensor
 
-from asr.decoding.hypothesis import Word
+from asr.decoding.decoder import Decoded, Token
+from asr.decoding.hypothesis import Alternative, Hypothesis, Word
 from asr.model.ctc import BLANK
 from asr.tokens.tokenizer import Tokenizer
-
-
-@dataclass(frozen=True, kw_only=True)
-class Token:
-    """One label and the frames that a path gives it.
-
-    Args:
-        label: In 1 .. N.
-        start_frame: Its first frame.
-        end_frame: The frame after its last one.
-        posterior: The highest posterior of the label within these frames, in 0 .. 1.
-    """
-
-    label: int
-    start_frame: int
-    end_frame: int
-    posterior: float
 
 
 def token_runs(labels: Tensor, log_probs: Tensor) -> list[list[Token]]:
@@ -70,6 +53,48 @@ def token_runs(labels: Tensor, log_probs: Tensor) -> list[list[Token]]:
     return tokens
 
 
+def to_hypothesis(
+    decoded: Decoded,
+    tokenizer: Tokenizer,
+    *,
+    frame_seconds: float,
+    frame_offset_seconds: float,
+    duration_seconds: float,
+) -> Hypothesis:
+    """Turn what a decoder gives into a transcript.
+
+    Args:
+        decoded: Of one item.
+        tokenizer: Gives the text of labels.
+        frame_seconds: Distance between frames.
+        frame_offset_seconds: Start of the time that the first frame stands for.
+        duration_seconds: Length of the item's audio; no word ends later.
+
+    Returns:
+        The transcript, its words as `find_words` has them.
+    """
+    return Hypothesis.of_words(
+        find_words(
+            decoded.best.tokens,
+            tokenizer,
+            frame_seconds=frame_seconds,
+            frame_offset_seconds=frame_offset_seconds,
+            duration_seconds=duration_seconds,
+        ),
+        score=decoded.best.score,
+        duration_seconds=duration_seconds,
+        nbest=tuple(
+            Alternative(
+                text=" ".join(text for text, _ in _spelled_words(sequence.tokens, tokenizer)),
+                score=sequence.score,
+                acoustic_score=sequence.acoustic_score,
+                lm_score=sequence.lm_score,
+            )
+            for sequence in decoded.nbest
+        ),
+    )
+
+
 def find_words(
     tokens: Sequence[Token],
     tokenizer: Tokenizer,
@@ -106,10 +131,7 @@ def find_words(
         The words; times never decrease and do not overlap.
     """
     texts, starts, ends, confidences = [], [], [], []
-    for group in _word_groups(tokens, tokenizer):
-        text = "".join(tokenizer.decode([token.label for token in group]).split())
-        if not text:
-            continue
+    for text, group in _spelled_words(tokens, tokenizer):
         first_frame: float = group[0].start_frame
         if not tokenizer.decode([group[0].label]):
             first_frame = (group[0].start_frame + group[0].end_frame) / 2
@@ -128,14 +150,19 @@ def find_words(
     )
 
 
-def _word_groups(tokens: Sequence[Token], tokenizer: Tokenizer) -> Iterator[Sequence[Token]]:
+def _spelled_words(
+    tokens: Sequence[Token], tokenizer: Tokenizer
+) -> Iterator[tuple[str, Sequence[Token]]]:
+    """The text and the tokens of each word."""
     starts = [
         index
         for index, token in enumerate(tokens)
         if index == 0 or tokenizer.starts_word(token.label)
     ]
     for start, end in pairwise([*starts, len(tokens)]):
-        yield tokens[start:end]
+        text = "".join(tokenizer.decode([token.label for token in tokens[start:end]]).split())
+        if text:
+            yield text, tokens[start:end]
 
 
 def _fill_gaps(

@@ -13,6 +13,7 @@ from typer.testing import CliRunner, Result
 
 from asr.cli.decode import collect_inputs, decode
 from asr.data.manifest import Utterance, write_manifest
+from asr.decoding.beam import BeamConfig, BeamSearch
 from asr.decoding.hypothesis_file import read_hypotheses
 from asr.recognizer import Recognizer, load
 
@@ -98,6 +99,48 @@ def test_manifest(tiny_experiment: Path, audio: Path, tmp_path: Path) -> None:
     assert list(found) == ["late", "early"]
     assert found["late"].text != found["early"].text
     assert [item.duration_seconds for item in found.values()] == [1.0, 1.0]
+
+
+def test_beam_search_with_nbest(tiny_experiment: Path, audio: Path, tmp_path: Path) -> None:
+    out = tmp_path / "hyp.jsonl"
+    options = ["--decoder", "beam", "--beam-size", "5", "--nbest", "3"]
+    assert run(tiny_experiment, audio / "c.flac", "--out", out, *options).exit_code == 0
+    beam = BeamSearch(BeamConfig(beam_size=5, nbest=3))
+    [expected] = load(tiny_experiment, decoder=beam).transcribe([audio / "c.flac"])
+    [record] = lines(out)
+    assert [item["text"] for item in record["nbest"]] == [item.text for item in expected.nbest]
+    assert len(record["nbest"]) == 3
+    assert set(record["nbest"][0]) == {"text", "score", "acoustic_score", "lm_score"}
+    assert (record["text"], record["score"]) == (expected.text, pytest.approx(expected.score))
+
+
+def test_beam_search_of_size_eight_is_the_default(
+    tiny_experiment: Path, audio: Path, tmp_path: Path
+) -> None:
+    out = tmp_path / "hyp.jsonl"
+    assert run(tiny_experiment, audio / "c.flac", "--out", out, "--decoder", "beam").exit_code == 0
+    beam = BeamSearch(BeamConfig(beam_size=8))
+    [expected] = load(tiny_experiment, decoder=beam).transcribe([audio / "c.flac"])
+    [record] = lines(out)
+    assert record["score"] == pytest.approx(expected.score)
+    assert "nbest" not in record
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        (["--beam-size", "4"], "need --decoder beam"),
+        (["--nbest", "1"], "need --decoder beam"),
+        (["--decoder", "beam", "--beam-size", "0"], "--beam-size"),
+        (["--decoder", "beam", "--nbest", "9"], "at most --beam-size, which is 8"),
+        (["--decoder", "beam", "--nbest", "2", "--format", "txt"], "needs --format jsonl"),
+    ],
+)
+def test_options_that_do_not_fit(options: list[str], message: str, tmp_path: Path) -> None:
+    result = run("exp", "a.wav", "--out", tmp_path / "out" / "h", *options)
+    assert result.exit_code == 2
+    assert message in " ".join(result.stderr.replace("│", " ").split())
+    assert list(tmp_path.iterdir()) == []
 
 
 def test_text_format(tiny_experiment: Path, audio: Path, tmp_path: Path) -> None:

@@ -31,18 +31,17 @@ def test_a_frame_stands_for_the_middle_of_the_audio_it_is_made_of(
         assert middle_seconds == pytest.approx(start + acoustic_model.frame_seconds / 2)
 
 
-def test_log_probs_do_not_depend_on_the_batch(
+def test_posteriors_do_not_depend_on_the_batch(
     acoustic_model: AcousticModel, noise: NoiseMaker
 ) -> None:
     waveforms = [torch.from_numpy(noise(seconds)) for seconds in (1.0, 0.01, 2.5)]
-    together = acoustic_model.log_probs(waveforms)
-    assert [len(log_probs) for log_probs in together] == [
-        acoustic_model.output_frames(len(waveform)) for waveform in waveforms
-    ]
-    assert together[1].shape == (0, together[0].shape[1])
-    paths = acoustic_model.best_paths(waveforms)
-    for waveform, log_probs, path in zip(waveforms, together, paths, strict=True):
-        [alone] = acoustic_model.log_probs([waveform])
-        assert torch.allclose(log_probs, alone, atol=1e-4)
-        assert log_probs.argmax(dim=1).tolist() == path.labels[0].tolist()
-        assert log_probs.exp().sum(dim=1).tolist() == pytest.approx([1.0] * len(log_probs))
+    together = acoustic_model.posteriors(waveforms)
+    lengths = together.lengths.tolist()
+    assert lengths == [acoustic_model.output_frames(len(waveform)) for waveform in waveforms]
+    assert lengths[1] == 0
+    for waveform, frames, log_probs in zip(waveforms, lengths, together.log_probs, strict=True):
+        alone = acoustic_model.posteriors([waveform])
+        assert alone.lengths.tolist() == [frames]
+        assert torch.allclose(log_probs[:frames], alone.log_probs[0, :frames], atol=1e-4)
+        sums = log_probs[:frames].exp().sum(dim=1)
+        assert sums.tolist() == pytest.approx([1.0] * frames)

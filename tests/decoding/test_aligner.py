@@ -3,9 +3,11 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import torch
 from numpy.typing import NDArray
 
 from asr.decoding.aligner import Aligner
+from asr.decoding.alignment import align_labels
 from asr.decoding.longform import LongformConfig
 from asr.recognizer import Recognizer, load
 
@@ -31,6 +33,16 @@ def test_the_transcript_of_greedy_decoding_is_aligned_as_it_was_decoded(
     found = [(word.start_seconds, word.end_seconds) for word in aligned.words[:3]]
     expected = [(word.start_seconds, word.end_seconds) for word in decoded.words[:3]]
     assert np.allclose(found, expected, atol=0.2)
+
+
+def test_only_frames_of_the_audio_are_aligned(recognizer: Recognizer, noise: NoiseMaker) -> None:
+    samples, text = noise(1.0), "lazy dog"
+    posteriors = recognizer.acoustic_model.posteriors([torch.from_numpy(samples)])
+    assert posteriors.log_probs.shape[1] > posteriors.lengths
+    labels = recognizer.tokenizer.encode(text)
+    [expected] = align_labels(posteriors.log_probs, posteriors.lengths, [labels])
+    aligner = Aligner(recognizer.acoustic_model, recognizer.tokenizer)
+    assert aligner.align((samples, RATE_HZ), text).score == expected.score
 
 
 def test_windows_cover_a_long_recording(recognizer: Recognizer, noise: NoiseMaker) -> None:

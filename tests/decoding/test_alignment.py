@@ -8,7 +8,8 @@ from torch import Tensor
 from torchaudio.functional import forced_align
 
 from asr.decoding import alignment, viterbi
-from asr.decoding.alignment import Alignment, align_labels
+from asr.decoding.alignment import align_labels
+from asr.decoding.decoder import TokenSequence
 from asr.model.ctc import minimum_frames
 
 
@@ -26,12 +27,12 @@ def random_log_probs(frames: int, vocab: int, seed: int) -> Tensor:
     return (3 * torch.randn(1, frames, vocab, generator=generator)).log_softmax(dim=2)
 
 
-def align_one(log_probs: Tensor, labels: list[int]) -> Alignment:
+def align_one(log_probs: Tensor, labels: list[int]) -> TokenSequence:
     [found] = align_labels(log_probs, torch.tensor([log_probs.shape[1]]), [labels])
     return found
 
 
-def spans(found: Alignment) -> list[tuple[int, int, int]]:
+def spans(found: TokenSequence) -> list[tuple[int, int, int]]:
     return [(token.label, token.start_frame, token.end_frame) for token in found.tokens]
 
 

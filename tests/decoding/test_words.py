@@ -3,8 +3,9 @@ from itertools import groupby
 import pytest
 import torch
 
-from asr.decoding.hypothesis import Word
-from asr.decoding.words import Token, find_words, token_runs
+from asr.decoding.decoder import Decoded, Token, TokenSequence
+from asr.decoding.hypothesis import Alternative, Word
+from asr.decoding.words import find_words, to_hypothesis, token_runs
 from asr.tokens.tokenizer import Tokenizer, train_tokenizer
 
 
@@ -133,6 +134,33 @@ def test_times_hold_the_tokens_and_never_overlap(letters: Tokenizer, seed: int) 
                 word.start_seconds <= start + 1e-9 and end - 1e-9 <= word.end_seconds
                 for word in words
             )
+
+
+def test_alternatives_keep_their_texts_and_scores(letters: Tokenizer) -> None:
+    spans = [("_", 0, 1), ("A", 2, 3), ("_", 5, 6), ("O", 7, 8)]
+    others = [("_", 0, 1), ("_", 5, 6), ("O", 7, 8), ("X", 8, 9)]
+    best, other = (
+        TokenSequence(
+            tokens=tuple(tokens_of(letters, *items)),
+            score=score,
+            acoustic_score=-3.0,
+            lm_score=-4.0,
+        )
+        for items, score in ((spans, -1.0), (others, -2.0))
+    )
+    found = to_hypothesis(
+        Decoded(best=best, nbest=(best, other)),
+        letters,
+        frame_seconds=1.0,
+        frame_offset_seconds=0.25,
+        duration_seconds=8.0,
+    )
+    assert (found.text, found.score, found.duration_seconds) == ("A O", -1.0, 8.0)
+    assert found.words == words_of(letters, *spans, duration=8.0, offset=0.25)
+    assert found.nbest == (
+        Alternative(text="A O", score=-1.0, acoustic_score=-3.0, lm_score=-4.0),
+        Alternative(text="OX", score=-2.0, acoustic_score=-3.0, lm_score=-4.0),
+    )
 
 
 @pytest.mark.parametrize("seed", range(5))
