@@ -21,6 +21,7 @@ from asr.decoding.audio_input import (
 from asr.decoding.batching import BATCH_SECONDS, plan_batches
 from asr.decoding.greedy import BestPath, collapse
 from asr.decoding.hypothesis import Hypothesis
+from asr.decoding.lexicon import LexiconDecoder
 from asr.decoding.longform import LongformConfig, cut_windows
 from asr.features.extractor import FeatureExtractor
 from asr.features.normalisation import Normalisation
@@ -56,6 +57,7 @@ class Recognizer:
         acoustic_model: Waveforms to the most probable labels.
         tokenizer: Labels to text.
         longform: How long audio is cut.
+        decoder: Finds words of a lexicon with a language model; None = greedy decoding.
     """
 
     def __init__(
@@ -64,10 +66,12 @@ class Recognizer:
         tokenizer: Tokenizer,
         *,
         longform: LongformConfig | None = None,
+        decoder: LexiconDecoder | None = None,
     ) -> None:
         self.acoustic_model = acoustic_model
         self.tokenizer = tokenizer
         self.longform = longform or LongformConfig()
+        self.decoder = decoder
 
     def transcribe(
         self, inputs: Sequence[AudioInput], *, batch_seconds: float = BATCH_SECONDS
@@ -151,11 +155,15 @@ class Recognizer:
         Returns:
             One hypothesis a waveform, in order.
         """
+        samples = [len(waveform) for waveform in waveforms]
+        if self.decoder is not None:
+            log_probs = self.acoustic_model.log_probs(waveforms)
+            return [
+                self._search(self.decoder, frames, length)
+                for frames, length in zip(log_probs, samples, strict=True)
+            ]
         paths = self.acoustic_model.best_paths(waveforms)
-        return [
-            self._hypothesis(path, len(waveform))
-            for path, waveform in zip(paths, waveforms, strict=True)
-        ]
+        return [self._hypothesis(path, length) for path, length in zip(paths, samples, strict=True)]
 
     def _decode_long(self, index: int, item: AudioInput, batch_seconds: float) -> Outcome:
         samples = 0
@@ -173,17 +181,33 @@ class Recognizer:
             frame_samples=self.acoustic_model.frame_samples,
         )
         windows_in_batch = max(1, int(batch_seconds // self.longform.window_seconds))
-        parts = []
+        paths: list[BestPath] = []
+        log_probs: list[Tensor] = []
         try:
             while batch := list(islice(windows, windows_in_batch)):
-                paths = self.acoustic_model.best_paths([window.samples for window in batch])
-                parts += [
-                    path.stretch(window.kept(path.labels.shape[1]))
-                    for window, path in zip(batch, paths, strict=True)
-                ]
+                waveforms = [window.samples for window in batch]
+                if self.decoder is None:
+                    paths += [
+                        path.stretch(window.kept(path.labels.shape[1]))
+                        for window, path in zip(
+                            batch, self.acoustic_model.best_paths(waveforms), strict=True
+                        )
+                    ]
+                else:
+                    # Copies, so that what is not kept of a batch is freed.
+                    log_probs += [
+                        frames[window.kept(len(frames))].clone()
+                        for window, frames in zip(
+                            batch, self.acoustic_model.log_probs(waveforms), strict=True
+                        )
+                    ]
         except (OSError, ValueError) as error:
             return Outcome(index=index, error=error)
-        return Outcome(index=index, hypothesis=self._hypothesis(BestPath.join(parts), samples))
+        if self.decoder is None:
+            hypothesis = self._hypothesis(BestPath.join(paths), samples)
+        else:
+            hypothesis = self._search(self.decoder, torch.cat(log_probs), samples)
+        return Outcome(index=index, hypothesis=hypothesis)
 
     def _warn_if_too_short(self, item: AudioInput, samples: int) -> None:
         if self.acoustic_model.output_frames(samples) > 0:
@@ -199,13 +223,25 @@ class Recognizer:
             samples / self.acoustic_model.sample_rate_hz,
         )
 
+    @property
+    def _frame_seconds(self) -> float:
+        return self.acoustic_model.frame_samples / self.acoustic_model.sample_rate_hz
+
+    def _search(self, decoder: LexiconDecoder, log_probs: Tensor, samples: int) -> Hypothesis:
+        [hypothesis] = decoder.decode(
+            log_probs.unsqueeze(0),
+            torch.tensor([len(log_probs)]),
+            frame_seconds=self._frame_seconds,
+            durations_seconds=[samples / self.acoustic_model.sample_rate_hz],
+        )
+        return hypothesis
+
     def _hypothesis(self, path: BestPath, samples: int) -> Hypothesis:
-        duration = samples / self.acoustic_model.sample_rate_hz
         [hypothesis] = collapse(
             path,
             self.tokenizer,
-            frame_seconds=self.acoustic_model.frame_samples / self.acoustic_model.sample_rate_hz,
-            durations_seconds=[duration],
+            frame_seconds=self._frame_seconds,
+            durations_seconds=[samples / self.acoustic_model.sample_rate_hz],
         )
         return hypothesis
 

@@ -15,6 +15,7 @@ from asr.data.manifest import Utterance
 from asr.decoding.acoustic_model import AcousticModel
 from asr.decoding.audio_input import AudioInput
 from asr.decoding.greedy import BestPath, best_path
+from asr.decoding.lexicon import LexiconConfig, LexiconDecoder
 from asr.decoding.longform import LongformConfig
 from asr.features.extractor import FeatureExtractor, FeaturesConfig
 from asr.features.normalisation import Normalisation
@@ -152,13 +153,19 @@ class LocalModel(AcousticModel):
         return subsampled[:, : self.output_frames(len(waveform))]
 
     def best_paths(self, waveforms: Sequence[Tensor]) -> list[BestPath]:
-        paths = []
+        return [
+            best_path(log_probs.unsqueeze(0), torch.tensor([len(log_probs)]))
+            for log_probs in self.log_probs(waveforms)
+        ]
+
+    def log_probs(self, waveforms: Sequence[Tensor]) -> list[Tensor]:
+        found = []
         for waveform in waveforms:
             self.longest_samples = max(self.longest_samples, len(waveform))
             scores = 20 * (self.subsampled(waveform) - self.typical)
-            log_probs = scores[:, :, : self.model.head.projection.out_features].log_softmax(dim=2)
-            paths.append(best_path(log_probs, torch.tensor([log_probs.shape[1]])))
-        return paths
+            labels = self.model.head.projection.out_features
+            found.append(scores[0, :, :labels].log_softmax(dim=1))
+        return found
 
 
 def test_long_recording_in_bounded_memory(
@@ -266,3 +273,49 @@ def test_loaded_weights_are_those_of_the_file(tiny_experiment: Path) -> None:
     weights = safetensors.torch.load_file(tiny_experiment / "model.safetensors")
     for name, value in model.state_dict().items():
         assert torch.equal(value, weights[name])
+
+
+@pytest.fixture(scope="module")
+def lexicon_decoder(letters: Tokenizer, tmp_path_factory: pytest.TempPathFactory) -> LexiconDecoder:
+    words = ["A", "DOG", "FOX", "OVER", "THE"]
+    lines = ["\\data\\", "ngram 1=7", "ngram 2=1", "", "\\1-grams:", "-99\t<s>", "-1\t</s>"]
+    lines += [*(f"-1\t{word}" for word in words), "", "\\2-grams:", "-1\tA DOG"]
+    path = tmp_path_factory.mktemp("lm") / "words.arpa"
+    path.write_text("\n".join([*lines, "", "\\end\\", ""]))
+    config = LexiconConfig(lm_weight=0.1, word_score=15.0)
+    return LexiconDecoder.load(path, letters, config=config)
+
+
+def test_lexicon_decoder_in_batches(
+    recognizer: Recognizer, lexicon_decoder: LexiconDecoder, noise: NoiseMaker
+) -> None:
+    searching = Recognizer(recognizer.acoustic_model, recognizer.tokenizer, decoder=lexicon_decoder)
+    seconds = [0.9, 3.1, 0.05, 2.2]
+    inputs = [(noise(length, seed=seed), RATE_HZ) for seed, length in enumerate(seconds)]
+    found = searching.transcribe(inputs)
+    assert [item.duration_seconds for item in found] == pytest.approx(seconds)
+    assert [bool(item.words) for item in found] == [True, True, False, True]
+    for item, single in zip(found, inputs, strict=True):
+        [alone] = searching.transcribe([single])
+        assert item.text == alone.text
+        assert item.score == pytest.approx(alone.score, abs=1e-2)
+        assert all(0 < word.confidence <= 1 for word in item.words)
+
+
+def test_lexicon_decoder_of_a_long_recording(
+    tiny_experiment: Path,
+    letters: Tokenizer,
+    lexicon_decoder: LexiconDecoder,
+    noise: NoiseMaker,
+) -> None:
+    audio = noise(70.0, rate_hz=8000)
+    local = LocalModel(tiny_experiment, audio)
+    [found] = Recognizer(local, letters, decoder=lexicon_decoder).transcribe([(audio, 8000)])
+    assert local.longest_samples <= 30.1 * 8000
+    one_pass = LongformConfig(limit_seconds=100.0)
+    [expected] = Recognizer(local, letters, decoder=lexicon_decoder, longform=one_pass).transcribe(
+        [(audio, 8000)]
+    )
+    assert found.words[-1].end_seconds > 60
+    assert found.text == expected.text
+    assert found.score == pytest.approx(expected.score, rel=1e-4)

@@ -12,6 +12,14 @@ import typer
 from rich.console import Console
 from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
 
+from asr.cli.decode_lexicon import (
+    LanguageModel,
+    Lexicon,
+    LmWeight,
+    WordScore,
+    check_usage,
+    load_decoder,
+)
 from asr.data.manifest import Utterance, read_manifest
 from asr.decoding.batching import BATCH_SECONDS
 from asr.decoding.hypothesis_file import FORMATS, HypothesisRecord, HypothesisWriter
@@ -37,6 +45,10 @@ def decode(
     *,
     out: Annotated[Path, typer.Option(help="File to write.")],
     decoder: Annotated[Literal["greedy"], typer.Option(help="How the text is found.")] = "greedy",
+    lm: LanguageModel = None,
+    lexicon: Lexicon = None,
+    lm_weight: LmWeight = None,
+    word_score: WordScore = None,
     batch_seconds: Annotated[
         float, typer.Option(min=1.0, help="Most audio in a batch, padding included, in seconds.")
     ] = BATCH_SECONDS,
@@ -63,10 +75,19 @@ def decode(
 
     from asr.recognizer import load
 
+    check_usage(lm, lexicon=lexicon, lm_weight=lm_weight, word_score=word_score)
     sources = collect_inputs(inputs, standard_input=sys.stdin)
     # Before the model is loaded, so that an output that cannot be written is found at once.
     with HypothesisWriter(out, format_line=FORMATS[output_format]) as writer:
         recognizer = load(exp, device=device or ("cuda" if torch.cuda.is_available() else "cpu"))
+        if lm is not None:
+            recognizer.decoder = load_decoder(
+                lm,
+                recognizer.tokenizer,
+                lexicon=lexicon,
+                lm_weight=lm_weight,
+                word_score=word_score,
+            )
         try:
             failures = _decode_all(recognizer, sources, writer, batch_seconds=batch_seconds)
         except torch.OutOfMemoryError as error:

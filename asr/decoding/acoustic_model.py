@@ -10,6 +10,7 @@ from asr.decoding.greedy import BestPath, best_path
 from asr.features.extractor import FeatureExtractor
 from asr.lengths import stft_length
 from asr.model import CtcModel
+from asr.model.ctc_model import CtcOutput
 
 
 class AcousticModel:
@@ -42,7 +43,6 @@ class AcousticModel:
         )
         return self.model.output_length(frames)
 
-    @torch.inference_mode()
     def best_paths(self, waveforms: Sequence[Tensor]) -> list[BestPath]:
         """Find the best label of every frame.
 
@@ -53,19 +53,44 @@ class AcousticModel:
             One path of shape (1, time) for each waveform, without frames where that is too short.
         """
         paths = [BestPath.empty()] * len(waveforms)
+        places, output = self._outputs(waveforms)
+        if output is not None:
+            path = best_path(output.log_probs, output.lengths)
+            for row, frames in enumerate(output.lengths.tolist()):
+                paths[places[row]] = path.item(row, frames)
+        return paths
+
+    def log_probs(self, waveforms: Sequence[Tensor]) -> list[Tensor]:
+        """Find the log-probabilities of all labels.
+
+        Args:
+            waveforms: Tensors (sample,) of float32 at `sample_rate_hz`.
+
+        Returns:
+            Tensors (time, vocab) of float32 on the CPU, without frames where a waveform is too
+            short.
+        """
+        labels = self.model.head.projection.out_features
+        found = [torch.zeros(0, labels)] * len(waveforms)
+        places, output = self._outputs(waveforms)
+        if output is not None:
+            log_probs = output.log_probs.cpu()
+            for row, frames in enumerate(output.lengths.tolist()):
+                found[places[row]] = log_probs[row, :frames]
+        return found
+
+    @torch.inference_mode()
+    def _outputs(self, waveforms: Sequence[Tensor]) -> tuple[list[int], CtcOutput | None]:
+        """Which waveforms are long enough for a frame, and the model's output for these."""
         places = [
             place
             for place, waveform in enumerate(waveforms)
             if self.output_frames(len(waveform)) > 0
         ]
         if not places:
-            return paths
+            return places, None
         device = next(self.model.parameters()).device
         chosen = [waveforms[place] for place in places]
         lengths = torch.tensor([len(waveform) for waveform in chosen], device=device)
         features = self.extractor(pad_sequence(chosen, batch_first=True).to(device), lengths)
-        output = self.model(features.features, features.lengths)
-        path = best_path(output.log_probs, output.lengths)
-        for row, (place, frames) in enumerate(zip(places, output.lengths.tolist(), strict=True)):
-            paths[place] = path.item(row, frames)
-        return paths
+        return places, self.model(features.features, features.lengths)

@@ -54,7 +54,16 @@ class BestPath:
 
 
 @dataclass(frozen=True, kw_only=True)
-class _Token:
+class Token:
+    """A run of one label that is not blank.
+
+    Args:
+        label: In 1 .. N.
+        start_frame: Its first frame.
+        end_frame: The frame after its last.
+        posterior: The highest posterior within its frames, in 0 .. 1.
+    """
+
     label: int
     start_frame: int
     end_frame: int
@@ -104,7 +113,7 @@ def collapse(
         One hypothesis an item.
     """
     scores = path.log_probs.sum(dim=1).tolist()
-    items = zip(_tokens(path), scores, durations_seconds, strict=True)
+    items = zip(path_tokens(path), scores, durations_seconds, strict=True)
     return [
         _hypothesis(tokens, tokenizer, score, frame_seconds, duration)
         for tokens, score, duration in items
@@ -139,7 +148,8 @@ def greedy_decode(
     )
 
 
-def _tokens(path: BestPath) -> list[list[_Token]]:
+def path_tokens(path: BestPath) -> list[list[Token]]:
+    """The tokens of each item: runs of equal labels that are not blank."""
     batch, time = path.labels.shape
     if path.labels.numel() == 0:
         return [[] for _ in range(batch)]
@@ -155,12 +165,12 @@ def _tokens(path: BestPath) -> list[list[_Token]]:
     kept = label != BLANK
     first, end, label, best = first[kept], end[kept], label[kept], best[kept]
 
-    tokens: list[list[_Token]] = [[] for _ in range(batch)]
+    tokens: list[list[Token]] = [[] for _ in range(batch)]
     columns = (first.tolist(), end.tolist(), label.tolist(), best.exp().tolist())
     for first_frame, end_frame, token_label, posterior in zip(*columns, strict=True):
         item, start = divmod(first_frame, time)
         tokens[item].append(
-            _Token(
+            Token(
                 label=token_label,
                 start_frame=start,
                 end_frame=end_frame - item * time,
@@ -171,7 +181,7 @@ def _tokens(path: BestPath) -> list[list[_Token]]:
 
 
 def _hypothesis(
-    tokens: list[_Token],
+    tokens: list[Token],
     tokenizer: Tokenizer,
     score: float,
     frame_seconds: float,
@@ -182,14 +192,7 @@ def _hypothesis(
         text = "".join(tokenizer.decode([token.label for token in group]).split())
         if not text:
             continue
-        words.append(
-            Word(
-                word=text,
-                start_seconds=min(group[0].start_frame * frame_seconds, duration_seconds),
-                end_seconds=min(group[-1].end_frame * frame_seconds, duration_seconds),
-                confidence=sum(token.posterior for token in group) / len(group),
-            )
-        )
+        words.append(make_word(text, group, frame_seconds, duration_seconds))
     return Hypothesis(
         text=" ".join(word.word for word in words),
         score=score,
@@ -198,7 +201,19 @@ def _hypothesis(
     )
 
 
-def _word_groups(tokens: list[_Token], tokenizer: Tokenizer) -> Iterator[list[_Token]]:
+def make_word(
+    text: str, tokens: Sequence[Token], frame_seconds: float, duration_seconds: float
+) -> Word:
+    """A word of these tokens, with times and confidence as `collapse` says."""
+    return Word(
+        word=text,
+        start_seconds=min(tokens[0].start_frame * frame_seconds, duration_seconds),
+        end_seconds=min(tokens[-1].end_frame * frame_seconds, duration_seconds),
+        confidence=sum(token.posterior for token in tokens) / len(tokens),
+    )
+
+
+def _word_groups(tokens: list[Token], tokenizer: Tokenizer) -> Iterator[list[Token]]:
     starts = [
         index
         for index, token in enumerate(tokens)

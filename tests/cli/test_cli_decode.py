@@ -220,3 +220,68 @@ def test_an_empty_manifest_is_an_error(tmp_path: Path) -> None:
     (tmp_path / "m.jsonl").touch()
     with pytest.raises(ValueError, match="expected audio to decode"):
         collect_inputs([str(tmp_path / "m.jsonl")], standard_input=[])
+
+
+ARPA = """\\data\\
+ngram 1=5
+ngram 2=1
+
+\\1-grams:
+-2\t<unk>
+-99\t<s>
+-1\t</s>
+-1\tfox
+-1\tdog
+
+\\2-grams:
+-1\tfox dog
+
+\\end\\
+"""
+
+
+@pytest.fixture
+def arpa(tmp_path: Path) -> Path:
+    path = tmp_path / "words.arpa"
+    path.write_text(ARPA)
+    return path
+
+
+def test_language_model(tiny_experiment: Path, audio: Path, arpa: Path, tmp_path: Path) -> None:
+    out = tmp_path / "hyp.jsonl"
+    result = run(tiny_experiment, audio, "--out", out, "--lm", arpa, "--word-score", 20)
+    assert result.exit_code == 0, result.output
+    found = read_hypotheses(out)
+    assert list(found) == ["a", "b/x.y", "b/z", "c"]
+    words = [word.word for hypothesis in found.values() for word in hypothesis.words]
+    assert set(words) == {"FOX", "DOG"}
+    assert all(item.text == " ".join(word.word for word in item.words) for item in found.values())
+    # A tax on words leaves none.
+    arguments = ("--lm", arpa, "--word-score", -1000, "--lm-weight", 1)
+    assert run(tiny_experiment, audio, "--out", out, *arguments).exit_code == 0
+    assert {item.text for item in read_hypotheses(out).values()} == {""}
+
+
+def test_lexicon(tiny_experiment: Path, audio: Path, arpa: Path, tmp_path: Path) -> None:
+    (tmp_path / "lexicon.txt").write_text("DOG\n")
+    out = tmp_path / "hyp.jsonl"
+    arguments = ("--lm", arpa, "--lexicon", tmp_path / "lexicon.txt", "--word-score", 20)
+    assert run(tiny_experiment, audio / "c.flac", "--out", out, *arguments).exit_code == 0
+    assert {word.word for word in read_hypotheses(out)["c"].words} == {"DOG"}
+
+
+def test_language_model_that_is_none(tiny_experiment: Path, audio: Path, tmp_path: Path) -> None:
+    (tmp_path / "lm.arpa").write_text("no language model")
+    result = run(tiny_experiment, audio, "--out", tmp_path / "h", "--lm", tmp_path / "lm.arpa")
+    assert isinstance(result.exception, ValueError)
+    assert "expected an ARPA file" in str(result.exception)
+
+
+@pytest.mark.parametrize(
+    ("option", "value"), [("--lexicon", "words.txt"), ("--lm-weight", "1"), ("--word-score", "0")]
+)
+def test_settings_of_a_language_model_without_one(option: str, value: str) -> None:
+    result = run("exp", "a.wav", "--out", "h", option, value)
+    assert result.exit_code == 2
+    assert option in result.stderr
+    assert "needs --lm" in result.stderr
