@@ -28,7 +28,7 @@ class LexiconConfig:
 
     beam_size: int = Field(default=100, ge=1)
     """Most hypotheses that are kept after a frame."""
-    candidate_labels: int = Field(default=50, ge=1)
+    candidate_labels: int = Field(default=20, ge=1)
     """The most probable labels of a frame, blank included, that hypotheses go on with."""
     beam_threshold: float = Field(default=25.0, gt=0)
     """Hypotheses this much below a frame's best are dropped."""

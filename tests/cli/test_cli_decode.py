@@ -14,6 +14,7 @@ from typer.testing import CliRunner, Result
 from asr.cli.decode import collect_inputs, decode
 from asr.data.manifest import Utterance, write_manifest
 from asr.decoding.hypothesis_file import read_hypotheses
+from asr.decoding.lexicon import LexiconConfig
 from asr.recognizer import Recognizer, load
 
 RATE_HZ = 16000
@@ -285,3 +286,9 @@ def test_settings_of_a_language_model_without_one(option: str, value: str) -> No
     assert result.exit_code == 2
     assert option in result.stderr
     assert "needs --lm" in result.stderr
+
+
+def test_help_gives_the_defaults_of_the_lexicon_decoder() -> None:
+    text = " ".join(run("--help").stdout.replace("│", " ").split())
+    assert f"multiplied by. [default: ({LexiconConfig().lm_weight:g})]" in text
+    assert f"for each word. [default: ({LexiconConfig().word_score:g})]" in text
