@@ -3,16 +3,18 @@
 import tomllib
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, TypeVar
 
 import tomli_w
 from pydantic import BeforeValidator, SerializeAsAny, TypeAdapter
 from pydantic.dataclasses import dataclass
 
 from asr.data.loader import DataConfig
+from asr.data.token_stream import TextDataConfig
 from asr.features.augmentation import AugmentationConfig
 from asr.features.extractor import FeaturesConfig
 from asr.model.encoders import EncoderConfig, parse_encoder
+from asr.model.language_model import LanguageModelConfig
 from asr.schema import STRICT, parse
 from asr.training.config import TrainingConfig
 
@@ -35,10 +37,32 @@ class ExperimentConfig:
     """Loss to weights."""
 
 
+@dataclass(frozen=True, kw_only=True, config=STRICT)
+class LanguageModelExperimentConfig:
+    """Everything that a neural language model is made from."""
+
+    data: TextDataConfig
+    """Text, tokenizer and batches."""
+    model: LanguageModelConfig
+    """Tokens to log-probabilities."""
+    training: TrainingConfig
+    """Loss to weights."""
+
+
+AnyExperimentConfig = ExperimentConfig | LanguageModelExperimentConfig
+_Config = TypeVar("_Config", bound=AnyExperimentConfig)
+
+
 def load_config(path: Path | str, overrides: Sequence[str] = ()) -> ExperimentConfig:
+    """Read the TOML config of a recogniser; see `load_config_as`."""
+    return load_config_as(ExperimentConfig, path, overrides)
+
+
+def load_config_as(cls: type[_Config], path: Path | str, overrides: Sequence[str] = ()) -> _Config:
     """Read a TOML config.
 
     Args:
+        cls: What it is the config of.
         path: The file. Relative paths in its `[data]` are relative to its folder.
         overrides: `section.key=value`, applied in order; the value is TOML, or else a plain string.
             Paths are relative to the working folder. A new `kind` drops the former kind's settings.
@@ -62,14 +86,14 @@ def load_config(path: Path | str, overrides: Sequence[str] = ()) -> ExperimentCo
         _apply_override(tables, override)
     _resolve_paths(tables, Path.cwd())
     try:
-        return parse(ExperimentConfig, tables, where="")
+        return parse(cls, tables, where="")
     except ValueError as error:
         raise ValueError(f"{path}: {error}") from None
 
 
-def save_config(config: ExperimentConfig, path: Path) -> None:
-    """Write the resolved config as TOML; `load_config` gives it back."""
-    tables = TypeAdapter(ExperimentConfig).dump_python(config, mode="json", exclude_none=True)
+def save_config(config: AnyExperimentConfig, path: Path) -> None:
+    """Write the resolved config as TOML; `load_config_as` gives it back."""
+    tables = TypeAdapter(type(config)).dump_python(config, mode="json", exclude_none=True)
     part = path.with_name(path.name + ".part")
     part.write_text(tomli_w.dumps(tables), encoding="utf-8")
     part.replace(path)

@@ -5,6 +5,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from itertools import islice
 from pathlib import Path
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -19,10 +20,11 @@ from asr.decoding.audio_input import (
     read_input_blocks,
 )
 from asr.decoding.batching import BATCH_SECONDS, plan_batches
-from asr.decoding.greedy import BestPath, collapse
+from asr.decoding.decoder import Decoder
+from asr.decoding.greedy import GreedyDecoder
 from asr.decoding.hypothesis import Hypothesis
-from asr.decoding.lexicon import LexiconDecoder
 from asr.decoding.longform import LongformConfig, cut_windows
+from asr.decoding.words import to_hypothesis
 from asr.features.extractor import FeatureExtractor
 from asr.features.normalisation import Normalisation
 from asr.model import build_model
@@ -54,10 +56,10 @@ class Recognizer:
     """Turns audio into hypotheses.
 
     Args:
-        acoustic_model: Waveforms to the most probable labels.
+        acoustic_model: Waveforms to log-posteriors.
         tokenizer: Labels to text.
         longform: How long audio is cut.
-        decoder: Finds words of a lexicon with a language model; None = greedy decoding.
+        decoder: Log-posteriors to labels; by default the best label of every frame.
     """
 
     def __init__(
@@ -66,12 +68,12 @@ class Recognizer:
         tokenizer: Tokenizer,
         *,
         longform: LongformConfig | None = None,
-        decoder: LexiconDecoder | None = None,
+        decoder: Decoder[Any] | None = None,
     ) -> None:
         self.acoustic_model = acoustic_model
         self.tokenizer = tokenizer
         self.longform = longform or LongformConfig()
-        self.decoder = decoder
+        self.decoder = decoder or GreedyDecoder()
 
     def transcribe(
         self, inputs: Sequence[AudioInput], *, batch_seconds: float = BATCH_SECONDS
@@ -155,15 +157,12 @@ class Recognizer:
         Returns:
             One hypothesis a waveform, in order.
         """
-        samples = [len(waveform) for waveform in waveforms]
-        if self.decoder is not None:
-            log_probs = self.acoustic_model.log_probs(waveforms)
-            return [
-                self._search(self.decoder, frames, length)
-                for frames, length in zip(log_probs, samples, strict=True)
-            ]
-        paths = self.acoustic_model.best_paths(waveforms)
-        return [self._hypothesis(path, length) for path, length in zip(paths, samples, strict=True)]
+        if not waveforms:
+            return []
+        posteriors = self.acoustic_model.posteriors(waveforms)
+        state = self.decoder.start(len(waveforms), device=self.acoustic_model.device)
+        state = self.decoder.step(state, posteriors.log_probs, posteriors.lengths)
+        return self._hypotheses(state, [len(waveform) for waveform in waveforms])
 
     def _decode_long(self, index: int, item: AudioInput, batch_seconds: float) -> Outcome:
         samples = 0
@@ -181,32 +180,20 @@ class Recognizer:
             frame_samples=self.acoustic_model.frame_samples,
         )
         windows_in_batch = max(1, int(batch_seconds // self.longform.window_seconds))
-        paths: list[BestPath] = []
-        log_probs: list[Tensor] = []
+        state = self.decoder.start(1, device=self.acoustic_model.device)
         try:
             while batch := list(islice(windows, windows_in_batch)):
-                waveforms = [window.samples for window in batch]
-                if self.decoder is None:
-                    paths += [
-                        path.stretch(window.kept(path.labels.shape[1]))
-                        for window, path in zip(
-                            batch, self.acoustic_model.best_paths(waveforms), strict=True
-                        )
-                    ]
-                else:
-                    # Copies, so that what is not kept of a batch is freed.
-                    log_probs += [
-                        frames[window.kept(len(frames))].clone()
-                        for window, frames in zip(
-                            batch, self.acoustic_model.log_probs(waveforms), strict=True
-                        )
-                    ]
+                posteriors = self.acoustic_model.posteriors([window.samples for window in batch])
+                lengths = posteriors.lengths.tolist()
+                for window, frames, log_probs in zip(
+                    batch, lengths, posteriors.log_probs, strict=True
+                ):
+                    kept = log_probs[:frames][window.kept(frames)].unsqueeze(0)
+                    kept_lengths = posteriors.lengths.new_tensor([kept.shape[1]])
+                    state = self.decoder.step(state, kept, kept_lengths)
         except (OSError, ValueError) as error:
             return Outcome(index=index, error=error)
-        if self.decoder is None:
-            hypothesis = self._hypothesis(BestPath.join(paths), samples)
-        else:
-            hypothesis = self._search(self.decoder, torch.cat(log_probs), samples)
+        [hypothesis] = self._hypotheses(state, [samples])
         return Outcome(index=index, hypothesis=hypothesis)
 
     def _warn_if_too_short(self, item: AudioInput, samples: int) -> None:
@@ -223,36 +210,30 @@ class Recognizer:
             samples / self.acoustic_model.sample_rate_hz,
         )
 
-    @property
-    def _frame_seconds(self) -> float:
-        return self.acoustic_model.frame_samples / self.acoustic_model.sample_rate_hz
-
-    def _search(self, decoder: LexiconDecoder, log_probs: Tensor, samples: int) -> Hypothesis:
-        [hypothesis] = decoder.decode(
-            log_probs.unsqueeze(0),
-            torch.tensor([len(log_probs)]),
-            frame_seconds=self._frame_seconds,
-            durations_seconds=[samples / self.acoustic_model.sample_rate_hz],
-        )
-        return hypothesis
-
-    def _hypothesis(self, path: BestPath, samples: int) -> Hypothesis:
-        [hypothesis] = collapse(
-            path,
-            self.tokenizer,
-            frame_seconds=self._frame_seconds,
-            durations_seconds=[samples / self.acoustic_model.sample_rate_hz],
-        )
-        return hypothesis
+    def _hypotheses(self, state: Any, samples: Sequence[int]) -> list[Hypothesis]:  # noqa: ANN401
+        """The transcripts of a decoder's state, whose items have so many samples."""
+        rate_hz = self.acoustic_model.sample_rate_hz
+        return [
+            to_hypothesis(
+                decoded,
+                self.tokenizer,
+                frame_seconds=self.acoustic_model.frame_samples / rate_hz,
+                duration_seconds=length / rate_hz,
+            )
+            for decoded, length in zip(self.decoder.finish(state), samples, strict=True)
+        ]
 
 
-def load(path: str | Path, *, device: str = "cpu") -> Recognizer:
+def load(
+    path: str | Path, *, device: str = "cpu", decoder: Decoder[Any] | None = None
+) -> Recognizer:
     """Load a recogniser; nothing is unpickled.
 
     Args:
         path: An experiment folder: `config.toml`, `tokenizer.model`, `model.safetensors` and, with
             global statistics, `normalisation.json`.
         device: Where the model runs, as torch names it.
+        decoder: Log-posteriors to labels, such as `BeamSearch`; by default greedy.
 
     Returns:
         The recogniser, in evaluation mode.
@@ -281,7 +262,8 @@ def load(path: str | Path, *, device: str = "cpu") -> Recognizer:
     )
     load_weights(model, read_weights(folder / WEIGHTS_FILE), path=folder / WEIGHTS_FILE)
     target = _device(device)
-    return Recognizer(AcousticModel(extractor.to(target), model.to(target)), tokenizer)
+    acoustic_model = AcousticModel(extractor.to(target), model.to(target))
+    return Recognizer(acoustic_model, tokenizer, decoder=decoder)
 
 
 def _device(name: str) -> torch.device:

@@ -2,6 +2,7 @@ import logging
 import shutil
 from collections.abc import Callable, Sequence
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -10,11 +11,14 @@ import soundfile
 import torch
 from numpy.typing import NDArray
 from torch import Tensor
+from torch.nn.utils.rnn import pad_sequence
 
 from asr.data.manifest import Utterance
-from asr.decoding.acoustic_model import AcousticModel
+from asr.decoding.acoustic_model import AcousticModel, Posteriors
 from asr.decoding.audio_input import AudioInput
-from asr.decoding.greedy import BestPath, best_path
+from asr.decoding.beam import BeamConfig, BeamSearch
+from asr.decoding.decoder import Decoder
+from asr.decoding.greedy import GreedyDecoder
 from asr.decoding.lexicon import LexiconConfig, LexiconDecoder
 from asr.decoding.longform import LongformConfig
 from asr.features.extractor import FeatureExtractor, FeaturesConfig
@@ -27,14 +31,33 @@ RATE_HZ = 16000
 NoiseMaker = Callable[..., NDArray[np.float32]]
 
 
+@pytest.fixture(scope="module", params=["greedy", "beam", "lexicon"])
+def decoder(
+    request: pytest.FixtureRequest, letters: Tokenizer, tmp_path_factory: pytest.TempPathFactory
+) -> Decoder[Any]:
+    """Every kind of decoder."""
+    if request.param == "greedy":
+        return GreedyDecoder()
+    if request.param == "beam":
+        return BeamSearch(BeamConfig(beam_size=4, nbest=2))
+    words = ["A", "DOG", "FOX", "OVER", "THE"]
+    lines = ["\\data\\", "ngram 1=7", "ngram 2=1", "", "\\1-grams:", "-99\t<s>", "-1\t</s>"]
+    lines += [*(f"-1\t{word}" for word in words), "", "\\2-grams:", "-1\tA DOG"]
+    path = tmp_path_factory.mktemp("lm") / "words.arpa"
+    path.write_text("\n".join([*lines, "", "\\end\\", ""]))
+    config = LexiconConfig(beam_size=100, nbest=2, lm_weight=0.1, word_score=15.0)
+    return LexiconDecoder.load(path, letters, config=config)
+
+
 @pytest.fixture(scope="module")
 def recognizer(tiny_experiment: Path) -> Recognizer:
     return load(tiny_experiment)
 
 
 def test_order_is_kept_and_batches_change_nothing(
-    recognizer: Recognizer, noise: NoiseMaker
+    tiny_experiment: Path, noise: NoiseMaker, decoder: Decoder[Any]
 ) -> None:
+    recognizer = load(tiny_experiment, decoder=decoder)
     seconds = [0.9, 3.1, 2.2, 0.4, 3.0, 1.7, 2.25, 0.05, 1.0]
     inputs = [(noise(length, seed=seed), RATE_HZ) for seed, length in enumerate(seconds)]
     alone = [recognizer.transcribe([item])[0] for item in inputs]
@@ -50,13 +73,43 @@ def test_order_is_kept_and_batches_change_nothing(
             ]
 
 
-def test_words_lie_within_the_audio(recognizer: Recognizer, noise: NoiseMaker) -> None:
-    [hypothesis] = recognizer.transcribe([(noise(3.0), RATE_HZ)])
+def test_words_lie_within_the_audio(
+    tiny_experiment: Path, noise: NoiseMaker, decoder: Decoder[Any]
+) -> None:
+    [hypothesis] = load(tiny_experiment, decoder=decoder).transcribe([(noise(3.0), RATE_HZ)])
     assert hypothesis.words
     times = [t for word in hypothesis.words for t in (word.start_seconds, word.end_seconds)]
     assert times == sorted(times)
     assert 0 <= times[0] <= times[-1] <= hypothesis.duration_seconds
     assert all(0 < word.confidence <= 1 for word in hypothesis.words)
+
+
+def test_beam_search_is_the_decoders(
+    tiny_experiment: Path, recognizer: Recognizer, noise: NoiseMaker
+) -> None:
+    beam = BeamSearch(BeamConfig(beam_size=8, nbest=3))
+    loaded = load(tiny_experiment, decoder=beam)
+    inputs = [(noise(2.0), RATE_HZ), (noise(0.01), RATE_HZ)]
+    found, nothing = loaded.transcribe(inputs)
+    posteriors = loaded.acoustic_model.posteriors([torch.from_numpy(inputs[0][0])])
+    state = beam.start(1, device=loaded.acoustic_model.device)
+    [decoded] = beam.finish(beam.step(state, posteriors.log_probs, posteriors.lengths))
+    spelled = [
+        "".join(loaded.tokenizer.pieces[token.label - 1] for token in item.tokens)
+        for item in decoded.nbest
+    ]
+    # The unknown piece has a text of its own.
+    expected = [text.replace("\u2581", "").replace("<unk>", " ⁇ ") for text in spelled]
+    assert ["".join(item.text.split()) for item in found.nbest] == [
+        "".join(text.split()) for text in expected
+    ]
+    assert [item.score for item in found.nbest] == pytest.approx(
+        [item.score for item in decoded.nbest], abs=1e-3
+    )
+    assert (found.text, found.score) == (found.nbest[0].text, found.nbest[0].score)
+    # The tiny model is so unsure that the two ways to decode differ.
+    assert recognizer.transcribe(inputs)[0].text != found.text
+    assert [(item.text, item.score) for item in nothing.nbest] == [("", 0.0)]
 
 
 def test_inputs_of_every_kind(recognizer: Recognizer, noise: NoiseMaker, tmp_path: Path) -> None:
@@ -152,33 +205,36 @@ class LocalModel(AcousticModel):
         subsampled: Tensor = self.model.encoder.subsampling(features)
         return subsampled[:, : self.output_frames(len(waveform))]
 
-    def best_paths(self, waveforms: Sequence[Tensor]) -> list[BestPath]:
-        return [
-            best_path(log_probs.unsqueeze(0), torch.tensor([len(log_probs)]))
-            for log_probs in self.log_probs(waveforms)
-        ]
-
-    def log_probs(self, waveforms: Sequence[Tensor]) -> list[Tensor]:
-        found = []
+    def posteriors(self, waveforms: Sequence[Tensor]) -> Posteriors:
+        rows = []
         for waveform in waveforms:
             self.longest_samples = max(self.longest_samples, len(waveform))
-            scores = 20 * (self.subsampled(waveform) - self.typical)
-            labels = self.model.head.projection.out_features
-            found.append(scores[0, :, :labels].log_softmax(dim=1))
-        return found
+            scores = 20 * (self.subsampled(waveform)[0] - self.typical)
+            rows.append(scores[:, : self.model.head.projection.out_features].log_softmax(dim=1))
+        return Posteriors(
+            log_probs=pad_sequence(rows, batch_first=True),
+            lengths=torch.tensor([len(row) for row in rows]),
+        )
 
 
 def test_long_recording_in_bounded_memory(
-    tiny_experiment: Path, letters: Tokenizer, noise: NoiseMaker, tmp_path: Path
+    tiny_experiment: Path,
+    letters: Tokenizer,
+    noise: NoiseMaker,
+    tmp_path: Path,
+    decoder: Decoder[Any],
 ) -> None:
     path = tmp_path / "five_minutes.wav"
     half_minute = noise(30.0, rate_hz=8000)
     soundfile.write(path, np.tile(half_minute, 10), 8000)
     local = LocalModel(tiny_experiment, half_minute)
-    [hypothesis] = Recognizer(local, letters).transcribe([path], batch_seconds=90.0)
+    recognizer = Recognizer(local, letters, decoder=decoder)
+    [hypothesis] = recognizer.transcribe([path], batch_seconds=90.0)
     assert local.longest_samples <= 30.1 * 8000
 
-    one_pass = Recognizer(local, letters, longform=LongformConfig(limit_seconds=1000.0))
+    one_pass = Recognizer(
+        local, letters, longform=LongformConfig(limit_seconds=1000.0), decoder=decoder
+    )
     [expected] = one_pass.transcribe([path])
     assert local.longest_samples == 300 * 8000
     assert len(hypothesis.words) > 80
@@ -273,49 +329,3 @@ def test_loaded_weights_are_those_of_the_file(tiny_experiment: Path) -> None:
     weights = safetensors.torch.load_file(tiny_experiment / "model.safetensors")
     for name, value in model.state_dict().items():
         assert torch.equal(value, weights[name])
-
-
-@pytest.fixture(scope="module")
-def lexicon_decoder(letters: Tokenizer, tmp_path_factory: pytest.TempPathFactory) -> LexiconDecoder:
-    words = ["A", "DOG", "FOX", "OVER", "THE"]
-    lines = ["\\data\\", "ngram 1=7", "ngram 2=1", "", "\\1-grams:", "-99\t<s>", "-1\t</s>"]
-    lines += [*(f"-1\t{word}" for word in words), "", "\\2-grams:", "-1\tA DOG"]
-    path = tmp_path_factory.mktemp("lm") / "words.arpa"
-    path.write_text("\n".join([*lines, "", "\\end\\", ""]))
-    config = LexiconConfig(lm_weight=0.1, word_score=15.0)
-    return LexiconDecoder.load(path, letters, config=config)
-
-
-def test_lexicon_decoder_in_batches(
-    recognizer: Recognizer, lexicon_decoder: LexiconDecoder, noise: NoiseMaker
-) -> None:
-    searching = Recognizer(recognizer.acoustic_model, recognizer.tokenizer, decoder=lexicon_decoder)
-    seconds = [0.9, 3.1, 0.05, 2.2]
-    inputs = [(noise(length, seed=seed), RATE_HZ) for seed, length in enumerate(seconds)]
-    found = searching.transcribe(inputs)
-    assert [item.duration_seconds for item in found] == pytest.approx(seconds)
-    assert [bool(item.words) for item in found] == [True, True, False, True]
-    for item, single in zip(found, inputs, strict=True):
-        [alone] = searching.transcribe([single])
-        assert item.text == alone.text
-        assert item.score == pytest.approx(alone.score, abs=1e-2)
-        assert all(0 < word.confidence <= 1 for word in item.words)
-
-
-def test_lexicon_decoder_of_a_long_recording(
-    tiny_experiment: Path,
-    letters: Tokenizer,
-    lexicon_decoder: LexiconDecoder,
-    noise: NoiseMaker,
-) -> None:
-    audio = noise(70.0, rate_hz=8000)
-    local = LocalModel(tiny_experiment, audio)
-    [found] = Recognizer(local, letters, decoder=lexicon_decoder).transcribe([(audio, 8000)])
-    assert local.longest_samples <= 30.1 * 8000
-    one_pass = LongformConfig(limit_seconds=100.0)
-    [expected] = Recognizer(local, letters, decoder=lexicon_decoder, longform=one_pass).transcribe(
-        [(audio, 8000)]
-    )
-    assert found.words[-1].end_seconds > 60
-    assert found.text == expected.text
-    assert found.score == pytest.approx(expected.score, rel=1e-4)

@@ -1,10 +1,11 @@
 """What compare.sh keeps of each run, and the table made of it.
 
-    compare_results.py record --exp EXP --row ROW --seed N --out FILE SPLIT=MANIFEST ...
-    compare_results.py table FOLDER --against ROW
+    python -m tools.compare_results record --exp EXP --row ROW --seed N --out F SPLIT=MANIFEST ...
+    python -m tools.compare_results table FOLDER --against ROW
 
-A run's record holds the errors of each utterance, so that the table needs no other file. Seeds are
-pooled: an utterance's errors are their sum over the seeds of its row.
+A run's record holds the errors of each utterance, and of utterances joined to longer recordings, so
+that the tables need no other file. Seeds are pooled: an utterance's errors are their sum over the
+seeds of its row.
 """
 
 import argparse
@@ -21,8 +22,10 @@ from asr.decoding.hypothesis_file import read_hypotheses
 from asr.scoring.counts import count_errors_batch
 from asr.scoring.intervals import interval_of
 from asr.scoring.significance import matched_pairs_p
+from tools.joined_errors import joined_errors
 
 _LEVEL = 0.05
+_JOINED_SECONDS = (30, 120, 600)
 
 
 def main() -> None:
@@ -56,6 +59,7 @@ def _record(args: argparse.Namespace) -> None:
         "hours": provenance["hours"],
         "audio_seconds_per_second": statistics.median(float(speed) for speed in speeds if speed),
         "errors": {},
+        "joined": {},
     }
     for each in args.splits:
         split, _, manifest = each.partition("=")
@@ -64,6 +68,10 @@ def _record(args: argparse.Namespace) -> None:
         texts = [hypotheses[item.id].text for item in references]
         counts = count_errors_batch([item.text or "" for item in references], texts, unit="word")
         record["errors"][split] = [[count.errors, count.reference_length] for count in counts]
+        record["joined"][split] = {
+            str(seconds): joined_errors(args.exp, references, seconds=seconds)
+            for seconds in _JOINED_SECONDS
+        }
     args.out.parent.mkdir(parents=True, exist_ok=True)
     part = args.out.with_suffix(".part")
     part.write_text(json.dumps(record), encoding="utf-8")
@@ -83,8 +91,16 @@ def _table(args: argparse.Namespace) -> None:
         )
         lines = {row: _line(row, split, records, args.against) for row in rows}
         adjusted = _holm({row: line["p"] for row, line in lines.items() if line["p"] is not None})
-        for row in sorted(rows, key=lambda row: lines[row]["wer"]):
+        ordered = sorted(rows, key=lambda row: lines[row]["wer"])
+        for row in ordered:
             print(_text(row, lines[row], adjusted.get(row)))
+        print(f"\n{split}, utterances joined and decoded in one pass\n")
+        print("| row | as they are |", *(f"{seconds} s |" for seconds in _JOINED_SECONDS))
+        print("| --- " * (2 + len(_JOINED_SECONDS)) + "|")
+        for row in ordered:
+            own = [record["joined"][split] for record in records if record["row"] == row]
+            cells = [_joined([each[str(seconds)] for each in own]) for seconds in _JOINED_SECONDS]
+            print("| " + " | ".join([row, f"{100 * lines[row]['wer']:.2f}", *cells]) + " |")
 
 
 def _line(row: str, split: str, records: list[dict[str, Any]], against: str) -> dict[str, Any]:
@@ -114,6 +130,19 @@ def _pooled(seeds: list[list[list[int]]]) -> tuple[Any, Any]:
     """Errors and reference words of each utterance, summed over seeds: (utterance,) each."""
     total = np.array(seeds, dtype=np.int64).sum(axis=0)
     return total[:, 0], total[:, 1]
+
+
+def _joined(seeds: list[list[list[int]] | str]) -> str:
+    """WER over seeds with its interval over recordings, or that the length is refused."""
+    errors = [each for each in seeds if not isinstance(each, str)]
+    if len(errors) < len(seeds):
+        return "refused"
+    total, lengths = _pooled(errors)
+    interval = interval_of(total, lengths, seed=0)
+    bounds = ""
+    if interval.low is not None and interval.high is not None:
+        bounds = f" [{100 * interval.low:.1f}, {100 * interval.high:.1f}]"
+    return f"{100 * total.sum() / lengths.sum():.2f}{bounds}"
 
 
 def _rate(errors: list[list[int]]) -> float:

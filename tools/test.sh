@@ -3,6 +3,7 @@
 set -euo pipefail
 cd "$(dirname "${BASH_SOURCE[0]}")/.."
 tools/setup.sh dev synthetic
+tools/browser.sh
 bin=.venv/bin
 
 $bin/ruff check .

@@ -8,10 +8,11 @@ from torch import Generator, Tensor, nn
 
 from asr.claims.tasks import CLASSES, IGNORED, Frames
 from asr.model.attention import OFFLINE, Attention, Mode, ParameterGroup, build_attentions
-from asr.model.branches import AttentionBranch, Branch, FeedForwardBranch, Surroundings
+from asr.model.branches import Surroundings
 from asr.model.encoders.base import parse_attention
 from asr.model.positions import sinusoids
 from asr.model.stack import Block, BranchStates, Stack, StackOutput
+from asr.model.transformer_blocks import transformer_blocks
 
 WIDTH, HEADS = 48, 4
 STEPS = 700
@@ -59,21 +60,16 @@ class FrameModel(nn.Module):
         return [module for module in self.modules() if isinstance(module, Attention)]
 
 
-def transformer_blocks(
+def frame_blocks(
     attention: Mapping[str, Any], *, layers: int = 2, width: int = WIDTH, feed_forward: int = 4
 ) -> list[Block]:
-    """Pre-norm blocks; `feed_forward` times the width is the hidden width, 0 is no such module."""
+    """Transformer blocks without dropout; `feed_forward` times the width is the hidden width."""
     attentions = build_attentions(
         parse_attention(dict(attention)), width=width, heads=HEADS, dropout=0.0, layers=layers
     )
-    blocks = []
-    for each in attentions:
-        branches: list[Branch] = [AttentionBranch(each, width=width, dropout=0.0)]
-        if feed_forward and not each.capabilities.replaces_feed_forward:
-            hidden = feed_forward * width
-            branches.append(FeedForwardBranch(width=width, hidden_width=hidden, dropout=0.0))
-        blocks.append(Block(branches))
-    return blocks
+    return transformer_blocks(
+        attentions, width=width, feed_forward_expansion=feed_forward, dropout=0.0
+    )
 
 
 def transformer(
@@ -83,8 +79,8 @@ def transformer(
     adds_positions: bool = False,
     **sizes: int,
 ) -> FrameModel:
-    """A frame model of Transformer blocks; `sizes` as for transformer_blocks."""
-    blocks = transformer_blocks(attention, **sizes)
+    """A frame model of Transformer blocks; `sizes` as for frame_blocks."""
+    blocks = frame_blocks(attention, **sizes)
     width = sizes.get("width", WIDTH)
     return FrameModel(blocks, features=features, width=width, adds_positions=adds_positions)
 

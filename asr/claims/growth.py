@@ -9,7 +9,7 @@ import torch
 
 from asr.claims.claim import Claim, Curve, Measurement, Thresholds
 from asr.claims.cost import operations, peak_bytes, wall_seconds
-from asr.claims.frame_model import transformer_blocks
+from asr.claims.frame_model import frame_blocks
 from asr.model.attention import OFFLINE, Attention, build_attentions
 from asr.model.attention.heads import join_heads, split_heads
 from asr.model.attention.performer import orthogonal_features
@@ -138,7 +138,7 @@ def _reformer(seed: int, thresholds: Thresholds) -> Measurement:
 
 def _training_bytes(layers: int, *, reversible: bool) -> float:
     """Peak bytes of a training pass beyond the parameters' gradients."""
-    blocks = transformer_blocks({"kind": "full"}, layers=layers, width=64)
+    blocks = frame_blocks({"kind": "full"}, layers=layers, width=64)
     stack = Stack(blocks, intermediate_layers=[], reversible=reversible)
     x = torch.randn(4, 256, 64, requires_grad=True)
     around = Surroundings(valid_mask=torch.ones(4, 256, dtype=torch.bool), mode=OFFLINE)

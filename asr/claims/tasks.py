@@ -86,24 +86,22 @@ def motifs(batch: int, time: int, generator: Generator) -> Frames:
 
 
 def chirps(batch: int, time: int, generator: Generator) -> Frames:
-    """Tokens whose frames rise or fall through the features at one of two speeds, in noise.
+    """Tokens whose frames rise or fall through the features over 4 to 8 frames, in noise.
 
     Half of the classes are the other half backwards, so that only order in time tells them apart.
     """
-    starts = torch.arange(CLASSES // 2) * 2
-    position = torch.arange(12)
+    runs = time // 4 + 1
+    durations = torch.randint(4, 9, (batch, runs), generator=generator)
+    tokens = torch.randint(CLASSES, (batch, runs), generator=generator)
+    ends = durations.cumsum(dim=1)
+    frame = torch.arange(time).expand(batch, -1)
+    run = (frame.unsqueeze(2) >= ends.unsqueeze(1)).sum(dim=2)
+    # (batch, time)
+    labels, duration = tokens.gather(1, run), durations.gather(1, run)
+    step = frame - ends.gather(1, run) + duration
+    rise = step * 6 // duration
+    ramp = torch.where(labels % 2 == 0, rise, 5 - rise)
+    place = (labels // 2 * 2 + ramp) % 16
     inputs = 0.7 * torch.randn(batch, time, 16, generator=generator)
-    labels = torch.zeros(batch, time, dtype=torch.long)
-    for item in range(batch):
-        frame = 0
-        while frame < time:
-            token = int(torch.randint(CLASSES, (), generator=generator))
-            duration = int(torch.randint(4, 9, (), generator=generator))
-            steps = position[:duration].clamp(max=time - frame - 1)
-            ramp = (steps * 6 // duration) if token % 2 == 0 else (5 - steps * 6 // duration)
-            place = (int(starts[token // 2]) + ramp) % 16
-            end = min(frame + duration, time)
-            inputs[item, torch.arange(frame, end), place[: end - frame]] += 2.0
-            labels[item, frame:end] = token
-            frame = end
+    inputs.scatter_add_(2, place.unsqueeze(2), torch.full((batch, time, 1), 2.0))
     return Frames(inputs, labels)

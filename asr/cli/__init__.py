@@ -11,9 +11,9 @@ from importlib.metadata import version
 import typer
 from typer.core import TyperGroup
 
-from asr.cli import attention, claims, decode, prepare, score, tokenize, train
+from asr.cli import attention, claims, decode, lm, prepare, score, tokenize, train
 
-_COMMANDS = ("prepare", "tokenize", "train", "decode", "score", "attention", "claims")
+_COMMANDS = ("prepare", "tokenize", "train", "decode", "score", "attention", "lm", "claims")
 
 
 class _InOrderOfUse(TyperGroup):
@@ -36,6 +36,7 @@ app.command()(train.train)
 app.command()(decode.decode)
 app.command()(score.score)
 app.command()(attention.attention)
+app.add_typer(lm.app, name="lm")
 app.command()(claims.claims)
 
 

@@ -12,13 +12,16 @@ import typer
 from rich.console import Console
 from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
 
-from asr.cli.decode_lexicon import (
+from asr.cli.decoder_options import (
+    BeamSize,
+    DecoderName,
+    DecoderOptions,
     LanguageModel,
+    LengthBonus,
     Lexicon,
     LmWeight,
+    Nbest,
     WordScore,
-    check_usage,
-    load_decoder,
 )
 from asr.data.manifest import Utterance, read_manifest
 from asr.decoding.batching import BATCH_SECONDS
@@ -44,11 +47,14 @@ def decode(
     ],
     *,
     out: Annotated[Path, typer.Option(help="File to write.")],
-    decoder: Annotated[Literal["greedy"], typer.Option(help="How the text is found.")] = "greedy",
+    decoder: DecoderName = None,
     lm: LanguageModel = None,
-    lexicon: Lexicon = None,
     lm_weight: LmWeight = None,
+    length_bonus: LengthBonus = None,
     word_score: WordScore = None,
+    lexicon: Lexicon = None,
+    beam_size: BeamSize = None,
+    nbest: Nbest = None,
     batch_seconds: Annotated[
         float, typer.Option(min=1.0, help="Most audio in a batch, padding included, in seconds.")
     ] = BATCH_SECONDS,
@@ -71,23 +77,27 @@ def decode(
     A file that cannot be decoded is named on standard error and left out;
     the others are decoded, and the exit status is 1.
     """
+    options = DecoderOptions(
+        decoder=decoder,
+        lm=lm,
+        lexicon=lexicon,
+        lm_weight=lm_weight,
+        length_bonus=length_bonus,
+        word_score=word_score,
+        beam_size=beam_size,
+        nbest=nbest,
+    )
+    if (nbest or 1) > 1 and output_format != "jsonl":
+        raise typer.BadParameter(f"needs --format jsonl, not {output_format}", param_hint="--nbest")
     import torch
 
     from asr.recognizer import load
 
-    check_usage(lm, lexicon=lexicon, lm_weight=lm_weight, word_score=word_score)
     sources = collect_inputs(inputs, standard_input=sys.stdin)
     # Before the model is loaded, so that an output that cannot be written is found at once.
     with HypothesisWriter(out, format_line=FORMATS[output_format]) as writer:
         recognizer = load(exp, device=device or ("cuda" if torch.cuda.is_available() else "cpu"))
-        if lm is not None:
-            recognizer.decoder = load_decoder(
-                lm,
-                recognizer.tokenizer,
-                lexicon=lexicon,
-                lm_weight=lm_weight,
-                word_score=word_score,
-            )
+        recognizer.decoder = options.make_decoder(recognizer)
         try:
             failures = _decode_all(recognizer, sources, writer, batch_seconds=batch_seconds)
         except torch.OutOfMemoryError as error:

@@ -24,6 +24,16 @@ class Batch:
     labels: Tensor
     label_lengths: Tensor
 
+    @property
+    def label_count(self) -> Tensor:
+        """Labels of all items together, a scalar."""
+        return self.label_lengths.sum()
+
+    @property
+    def size(self) -> str:
+        """How large it is, in words."""
+        return f"{len(self.ids)} utterances of {self.waveforms.shape[1]} samples"
+
     def to(self, device: torch.device) -> "Batch":
         """The same batch with its tensors on `device`."""
         return Batch(

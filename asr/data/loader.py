@@ -2,7 +2,7 @@
 
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
-from typing import TypedDict
+from typing import Protocol, TypedDict, TypeVar
 
 from pydantic import Field
 from pydantic.dataclasses import dataclass
@@ -50,6 +50,25 @@ class LoaderState(TypedDict):
 
     epoch: int
     next_batch: int
+
+
+AnyBatch_co = TypeVar("AnyBatch_co", covariant=True)
+
+
+class ResumableLoader(Protocol[AnyBatch_co]):
+    """Batches of one epoch at a time, from wherever the state says."""
+
+    def __len__(self) -> int:
+        """Batches of a whole epoch on this process."""
+        ...
+
+    def __iter__(self) -> Iterator[AnyBatch_co]:
+        """The remaining batches of the epoch."""
+        ...
+
+    def load_state_dict(self, state: LoaderState) -> None:
+        """Go to a position."""
+        ...
 
 
 class TrainingLoader:

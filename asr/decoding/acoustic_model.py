@@ -1,16 +1,28 @@
-"""Waveforms to the best labels: features and encoder as decoding uses them."""
+"""Waveforms to log-posteriors: features and encoder as decoding uses them."""
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 
 import torch
 from torch import Tensor
 from torch.nn.utils.rnn import pad_sequence
 
-from asr.decoding.greedy import BestPath, best_path
 from asr.features.extractor import FeatureExtractor
 from asr.lengths import stft_length
 from asr.model import CtcModel
-from asr.model.ctc_model import CtcOutput
+
+
+@dataclass(frozen=True, kw_only=True)
+class Posteriors:
+    """What decoding needs of a model's output.
+
+    Args:
+        log_probs: (batch, time, vocab) float32, natural logarithm; index 0 is the blank.
+        lengths: (batch,) int64, encoder frames.
+    """
+
+    log_probs: Tensor
+    lengths: Tensor
 
 
 class AcousticModel:
@@ -24,6 +36,11 @@ class AcousticModel:
     def __init__(self, extractor: FeatureExtractor, model: CtcModel) -> None:
         self.extractor = extractor.eval()
         self.model = model.eval()
+
+    @property
+    def device(self) -> torch.device:
+        """Where the model runs."""
+        return next(self.model.parameters()).device
 
     @property
     def sample_rate_hz(self) -> int:
@@ -43,54 +60,38 @@ class AcousticModel:
         )
         return self.model.output_length(frames)
 
-    def best_paths(self, waveforms: Sequence[Tensor]) -> list[BestPath]:
-        """Find the best label of every frame.
-
-        Args:
-            waveforms: Tensors (sample,) of float32 at `sample_rate_hz`.
-
-        Returns:
-            One path of shape (1, time) for each waveform, without frames where that is too short.
-        """
-        paths = [BestPath.empty()] * len(waveforms)
-        places, output = self._outputs(waveforms)
-        if output is not None:
-            path = best_path(output.log_probs, output.lengths)
-            for row, frames in enumerate(output.lengths.tolist()):
-                paths[places[row]] = path.item(row, frames)
-        return paths
-
-    def log_probs(self, waveforms: Sequence[Tensor]) -> list[Tensor]:
-        """Find the log-probabilities of all labels.
-
-        Args:
-            waveforms: Tensors (sample,) of float32 at `sample_rate_hz`.
-
-        Returns:
-            Tensors (time, vocab) of float32 on the CPU, without frames where a waveform is too
-            short.
-        """
-        labels = self.model.head.projection.out_features
-        found = [torch.zeros(0, labels)] * len(waveforms)
-        places, output = self._outputs(waveforms)
-        if output is not None:
-            log_probs = output.log_probs.cpu()
-            for row, frames in enumerate(output.lengths.tolist()):
-                found[places[row]] = log_probs[row, :frames]
-        return found
-
     @torch.inference_mode()
-    def _outputs(self, waveforms: Sequence[Tensor]) -> tuple[list[int], CtcOutput | None]:
-        """Which waveforms are long enough for a frame, and the model's output for these."""
+    def posteriors(self, waveforms: Sequence[Tensor]) -> Posteriors:
+        """Find the probability of every label in every frame.
+
+        Args:
+            waveforms: Tensors (sample,) of float32 at `sample_rate_hz`; one too short for a frame
+                has none.
+
+        Returns:
+            The log-posteriors, on the model's device.
+        """
         places = [
             place
             for place, waveform in enumerate(waveforms)
             if self.output_frames(len(waveform)) > 0
         ]
         if not places:
-            return places, None
-        device = next(self.model.parameters()).device
+            vocab = self.model.head.projection.out_features
+            return Posteriors(
+                log_probs=torch.zeros(len(waveforms), 0, vocab, device=self.device),
+                lengths=torch.zeros(len(waveforms), dtype=torch.int64, device=self.device),
+            )
         chosen = [waveforms[place] for place in places]
-        lengths = torch.tensor([len(waveform) for waveform in chosen], device=device)
-        features = self.extractor(pad_sequence(chosen, batch_first=True).to(device), lengths)
-        return places, self.model(features.features, features.lengths)
+        lengths = torch.tensor([len(waveform) for waveform in chosen], device=self.device)
+        features = self.extractor(pad_sequence(chosen, batch_first=True).to(self.device), lengths)
+        output = self.model(features.features, features.lengths)
+        if len(places) == len(waveforms):
+            return Posteriors(log_probs=output.log_probs, lengths=output.lengths)
+        rows = torch.tensor(places, device=self.device)
+        log_probs = output.log_probs.new_zeros(len(waveforms), *output.log_probs.shape[1:])
+        lengths = output.lengths.new_zeros(len(waveforms))
+        return Posteriors(
+            log_probs=log_probs.index_copy(0, rows, output.log_probs),
+            lengths=lengths.index_copy(0, rows, output.lengths),
+        )

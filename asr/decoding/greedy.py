@@ -1,13 +1,14 @@
 """Greedy CTC: the best label of every frame, repeats collapsed, blanks dropped."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
-from itertools import pairwise
 
 import torch
 from torch import Tensor
 
-from asr.decoding.hypothesis import Hypothesis, Word
+from asr.decoding.decoder import Decoded, Token, TokenSequence
+from asr.decoding.hypothesis import Hypothesis
+from asr.decoding.words import to_hypothesis
 from asr.lengths import valid_mask
 from asr.model.ctc import BLANK
 from asr.tokens.tokenizer import Tokenizer
@@ -40,10 +41,6 @@ class BestPath:
             log_probs=self.log_probs[index : index + 1, :frames],
         )
 
-    def stretch(self, frames: slice) -> "BestPath":
-        """The path of all items within a stretch of frames."""
-        return BestPath(labels=self.labels[:, frames], log_probs=self.log_probs[:, frames])
-
     @staticmethod
     def join(parts: "Sequence[BestPath]") -> "BestPath":
         """One path from consecutive stretches of the same batch."""
@@ -51,23 +48,6 @@ class BestPath:
             labels=torch.cat([part.labels for part in parts], dim=1),
             log_probs=torch.cat([part.log_probs for part in parts], dim=1),
         )
-
-
-@dataclass(frozen=True, kw_only=True)
-class Token:
-    """A run of one label that is not blank.
-
-    Args:
-        label: In 1 .. N.
-        start_frame: Its first frame.
-        end_frame: The frame after its last.
-        posterior: The highest posterior within its frames, in 0 .. 1.
-    """
-
-    label: int
-    start_frame: int
-    end_frame: int
-    posterior: float
 
 
 def best_path(log_probs: Tensor, lengths: Tensor) -> BestPath:
@@ -89,35 +69,56 @@ def best_path(log_probs: Tensor, lengths: Tensor) -> BestPath:
     )
 
 
-def collapse(
-    path: BestPath,
-    tokenizer: Tokenizer,
-    *,
-    frame_seconds: float,
-    durations_seconds: Sequence[float],
-) -> list[Hypothesis]:
-    """Turn paths into transcripts.
+def collapse(path: BestPath) -> list[Decoded]:
+    """Turn paths into tokens.
 
-    A token is a run of equal labels that are not blank. A word lasts from the start of its first
-    token's first frame to the end of its last token's last frame. Its confidence is the mean over
-    its tokens of the highest posterior within the token's frames. The score is the sum of the
-    log-posteriors along the path, blanks included.
+    A token is a run of equal labels that are not blank; its posterior is the highest within the
+    run. The score is the sum of the log-posteriors along the path, blanks included.
 
     Args:
         path: The best labels.
-        tokenizer: Gives the text of labels.
-        frame_seconds: Distance between frames.
-        durations_seconds: Length of each item's audio; no word ends later.
 
     Returns:
-        One hypothesis an item.
+        The tokens of each item.
     """
     scores = path.log_probs.sum(dim=1).tolist()
-    items = zip(path_tokens(path), scores, durations_seconds, strict=True)
     return [
-        _hypothesis(tokens, tokenizer, score, frame_seconds, duration)
-        for tokens, score, duration in items
+        Decoded(
+            best=TokenSequence(
+                tokens=tuple(tokens), score=score, acoustic_score=score, lm_score=0.0
+            )
+        )
+        for tokens, score in zip(_tokens(path), scores, strict=True)
     ]
+
+
+class GreedyDecoder:
+    """Best labels; the state is the path of each item so far."""
+
+    def start(self, batch: int, *, device: torch.device) -> list[BestPath]:
+        """The state of so many items before their first frame."""
+        return [BestPath.empty()] * batch
+
+    def step(self, state: list[BestPath], log_probs: Tensor, lengths: Tensor) -> list[BestPath]:
+        """Take up the next frames.
+
+        Args:
+            state: After the frames before; it stays as it is.
+            log_probs: (batch, time, vocab), natural logarithm, label 0 the blank.
+            lengths: (batch,) int64, how many of these frames are real; 0 is allowed.
+
+        Returns:
+            The state after these frames.
+        """
+        path = best_path(log_probs, lengths)
+        return [
+            BestPath.join([before, path.item(item, frames)])
+            for item, (before, frames) in enumerate(zip(state, lengths.tolist(), strict=True))
+        ]
+
+    def finish(self, state: list[BestPath]) -> list[Decoded]:
+        """Choose each item's tokens."""
+        return [decoded for path in state for decoded in collapse(path)]
 
 
 def greedy_decode(
@@ -128,7 +129,7 @@ def greedy_decode(
     frame_seconds: float,
     durations_seconds: Sequence[float],
 ) -> list[Hypothesis]:
-    """Decode a batch: `best_path`, then `collapse`.
+    """Decode a batch: `best_path`, `collapse`, then `to_hypothesis`.
 
     Args:
         log_probs: (batch, time, vocab), natural logarithm, label 0 the blank.
@@ -140,16 +141,16 @@ def greedy_decode(
     Returns:
         One hypothesis an item.
     """
-    return collapse(
-        best_path(log_probs, lengths),
-        tokenizer,
-        frame_seconds=frame_seconds,
-        durations_seconds=durations_seconds,
-    )
+    decoded = collapse(best_path(log_probs, lengths))
+    return [
+        to_hypothesis(
+            item, tokenizer, frame_seconds=frame_seconds, duration_seconds=duration_seconds
+        )
+        for item, duration_seconds in zip(decoded, durations_seconds, strict=True)
+    ]
 
 
-def path_tokens(path: BestPath) -> list[list[Token]]:
-    """The tokens of each item: runs of equal labels that are not blank."""
+def _tokens(path: BestPath) -> list[list[Token]]:
     batch, time = path.labels.shape
     if path.labels.numel() == 0:
         return [[] for _ in range(batch)]
@@ -178,46 +179,3 @@ def path_tokens(path: BestPath) -> list[list[Token]]:
             )
         )
     return tokens
-
-
-def _hypothesis(
-    tokens: list[Token],
-    tokenizer: Tokenizer,
-    score: float,
-    frame_seconds: float,
-    duration_seconds: float,
-) -> Hypothesis:
-    words = []
-    for group in _word_groups(tokens, tokenizer):
-        text = "".join(tokenizer.decode([token.label for token in group]).split())
-        if not text:
-            continue
-        words.append(make_word(text, group, frame_seconds, duration_seconds))
-    return Hypothesis(
-        text=" ".join(word.word for word in words),
-        score=score,
-        words=tuple(words),
-        duration_seconds=duration_seconds,
-    )
-
-
-def make_word(
-    text: str, tokens: Sequence[Token], frame_seconds: float, duration_seconds: float
-) -> Word:
-    """A word of these tokens, with times and confidence as `collapse` says."""
-    return Word(
-        word=text,
-        start_seconds=min(tokens[0].start_frame * frame_seconds, duration_seconds),
-        end_seconds=min(tokens[-1].end_frame * frame_seconds, duration_seconds),
-        confidence=sum(token.posterior for token in tokens) / len(tokens),
-    )
-
-
-def _word_groups(tokens: list[Token], tokenizer: Tokenizer) -> Iterator[list[Token]]:
-    starts = [
-        index
-        for index, token in enumerate(tokens)
-        if index == 0 or tokenizer.starts_word(token.label)
-    ]
-    for start, end in pairwise([*starts, len(tokens)]):
-        yield tokens[start:end]

@@ -21,6 +21,23 @@ class Word:
 
 
 @dataclass(frozen=True, kw_only=True)
+class Alternative:
+    """One of the best transcripts of an item, with the parts of its score to weigh anew.
+
+    Args:
+        text: The words, separated by single blanks.
+        score: What it is ranked by (natural logarithm).
+        acoustic_score: The CTC model's log-probability.
+        lm_score: The language model's log-probability, without its weight; 0 without one.
+    """
+
+    text: str
+    score: float
+    acoustic_score: float
+    lm_score: float
+
+
+@dataclass(frozen=True, kw_only=True)
 class Hypothesis:
     """One transcript.
 
@@ -29,9 +46,12 @@ class Hypothesis:
         score: Log-probability of the path or prefix (natural logarithm).
         words: The words with times and confidence.
         duration_seconds: Length of the audio that was decoded.
+        nbest: The best transcripts, this one first; empty unless several were asked for. Texts may
+            be equal, of different token pieces.
     """
 
     text: str
     score: float
     words: tuple[Word, ...]
     duration_seconds: float
+    nbest: tuple[Alternative, ...] = ()

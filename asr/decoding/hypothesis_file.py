@@ -4,12 +4,12 @@ import json
 import os
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager, suppress
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any, Self
 
 from asr.data.json_lines import JsonLinesError, json_field, json_objects
-from asr.decoding.hypothesis import Hypothesis, Word
+from asr.decoding.hypothesis import Alternative, Hypothesis, Word
 
 _NUMBER = (int, float)
 
@@ -34,7 +34,8 @@ def read_hypotheses(path: Path) -> dict[str, Hypothesis]:
 
     Args:
         path: JSON lines; `id` and `text` are required, so that the output of other recognisers can
-            be scored. Without `score` and `duration` these are 0, without `words` there are none.
+            be scored. Without `score` and `duration` these are 0, without `words` or `nbest` there
+            are none.
 
     Returns:
         The hypotheses by id, in file order.
@@ -63,21 +64,38 @@ def read_hypotheses(path: Path) -> dict[str, Hypothesis]:
 
 
 def _to_hypothesis(record: dict[str, Any], where: str) -> Hypothesis:
-    words = json_field(record, "words", (list,), where=where, default=[])
+    words = _objects(record, "words", where)
+    nbest = _objects(record, "nbest", where)
     return Hypothesis(
         text=json_field(record, "text", (str,), where=where),
         score=float(json_field(record, "score", _NUMBER, where=where, default=0.0)),
         duration_seconds=float(json_field(record, "duration", _NUMBER, where=where, default=0.0)),
         words=tuple(_to_word(word, where) for word in words),
+        nbest=tuple(_to_alternative(alternative, where) for alternative in nbest),
     )
 
 
-def _to_word(record: object, where: str) -> Word:
-    if not isinstance(record, dict):
-        raise JsonLinesError(
-            f"{where}: expected each of 'words' to be a JSON object, found {record!r}; "
-            "correct or remove the line"
-        )
+def _objects(record: dict[str, Any], name: str, where: str) -> list[dict[str, Any]]:
+    objects: list[dict[str, Any]] = json_field(record, name, (list,), where=where, default=[])
+    for item in objects:
+        if not isinstance(item, dict):
+            raise JsonLinesError(
+                f"{where}: expected each of {name!r} to be a JSON object, found {item!r}; "
+                "correct or remove the line"
+            )
+    return objects
+
+
+def _to_alternative(record: dict[str, Any], where: str) -> Alternative:
+    return Alternative(
+        text=json_field(record, "text", (str,), where=where),
+        score=float(json_field(record, "score", _NUMBER, where=where)),
+        acoustic_score=float(json_field(record, "acoustic_score", _NUMBER, where=where)),
+        lm_score=float(json_field(record, "lm_score", _NUMBER, where=where)),
+    )
+
+
+def _to_word(record: dict[str, Any], where: str) -> Word:
     return Word(
         word=json_field(record, "word", (str,), where=where),
         start_seconds=float(json_field(record, "start", _NUMBER, where=where)),
@@ -222,4 +240,6 @@ def _to_record(record: HypothesisRecord, folder: Path) -> dict[str, object]:
         }
         for word in hypothesis.words
     ]
+    if hypothesis.nbest:
+        fields["nbest"] = [asdict(alternative) for alternative in hypothesis.nbest]
     return fields

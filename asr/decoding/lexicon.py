@@ -2,61 +2,68 @@
 
 import math
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass as plain_dataclass
 from dataclasses import replace
-from itertools import islice
+from heapq import nlargest
+from itertools import chain, product
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import torch
 from pydantic import Field
 from pydantic.dataclasses import dataclass
 from torch import Tensor
 
-from asr.decoding.greedy import BestPath, Token, make_word, path_tokens
-from asr.decoding.hypothesis import Hypothesis, Word
+from asr.decoding.decoder import Decoded, SpelledWord, Token, TokenSequence
+from asr.decoding.greedy import BestPath, collapse
 from asr.decoding.lexicon_words import LexiconWord, read_words
-from asr.decoding.pauses import cut_at_pauses
+from asr.decoding.pauses import longest_pause
 from asr.decoding.word_search import NO_WORD, word_search
 from asr.schema import STRICT
 from asr.tokens.tokenizer import Tokenizer
+
+_NOTHING = TokenSequence(tokens=(), score=0.0, acoustic_score=0.0, lm_score=0.0, words=())
 
 
 @dataclass(frozen=True, kw_only=True, config=STRICT)
 class LexiconConfig:
     """Settings of the lexicon decoder; all scores are natural logarithms."""
 
-    beam_size: int = Field(default=100, ge=1)
+    beam_size: int = Field(ge=1)
     """Most hypotheses that are kept after a frame."""
+    nbest: int = Field(default=1, ge=1)
+    """Transcripts given, at most."""
+    lm_weight: float = Field(ge=0)
+    """What the language model's log-probability is multiplied by; 0 leaves the lexicon alone."""
+    word_score: float
+    """Added for each word; above 0 it makes up for the language model's taste for few words."""
     candidate_labels: int = Field(default=20, ge=1)
     """The most probable labels of a frame, blank included, that hypotheses go on with."""
     beam_threshold: float = Field(default=25.0, gt=0)
     """Hypotheses this much below a frame's best are dropped."""
-    lm_weight: float = Field(default=0.5, ge=0)
-    """What the language model's log-probability is multiplied by; 0 leaves the lexicon alone."""
-    word_score: float = 0.0
-    """Added for each word; above 0 it makes up for the language model's taste for few words."""
-    limit_seconds: float = Field(default=40.0, gt=0)
-    """Longer recordings are cut in pauses, into sentences for the language model, in seconds: what
+    limit_frames: int = Field(default=1000, ge=1)
+    """Longer recordings are cut in pauses, into sentences for the language model, in frames: what
     the search holds grows with them."""
 
+    def __post_init__(self) -> None:
+        if self.nbest > self.beam_size:
+            raise ValueError(
+                f"expected nbest <= beam_size, found {self.nbest} and {self.beam_size}; "
+                "raise beam_size"
+            )
 
-@plain_dataclass(frozen=True, kw_only=True)
-class ScoredHypothesis:
-    """A hypothesis and what its score is made of.
 
-    score = acoustic_score + lm_weight * lm_score + word_score * words.
+class LexiconState(NamedTuple):
+    """One item after some frames.
 
     Args:
-        hypothesis: The transcript.
-        acoustic_score: Log-probability of the words' spellings, summed over the alignments that the
-            search met.
-        lm_score: Log-probability by the language model, the sentence's end included.
+        found: The best transcripts of the frames before `pending`, the best first.
+        first_frame: Number of those frames.
+        pending: (time, vocab) float32 on the CPU, log_probs that wait for the end of a sentence.
     """
 
-    hypothesis: Hypothesis
-    acoustic_score: float
-    lm_score: float
+    found: tuple[TokenSequence, ...]
+    first_frame: int
+    pending: Tensor
 
 
 class LexiconDecoder:
@@ -64,13 +71,13 @@ class LexiconDecoder:
 
     Only words of the lexicon can be found. The acoustic probability of words is the sum over all
     their spellings and alignments, as far as the beam holds these; times and confidence are those
-    of the best alignment.
+    of the best alignment. score = acoustic_score + lm_weight * lm_score + word_score * words.
 
     Args:
         words: The lexicon.
         lm: An ARPA file, plain or gzip-compressed, or kenlm's binary.
-        vocab_size: Number of token pieces; labels are 1 .. `vocab_size`.
         config: Settings.
+        vocab_size: Number of token pieces; labels are 1 .. `vocab_size`.
 
     Raises:
         FileNotFoundError: The extra `lm` is not installed.
@@ -83,23 +90,23 @@ class LexiconDecoder:
         self,
         words: Sequence[LexiconWord],
         lm: Path,
+        config: LexiconConfig,
         *,
         vocab_size: int,
-        config: LexiconConfig | None = None,
     ) -> None:
-        self.config = config or LexiconConfig()
+        self.config = config
         self.vocab_size = vocab_size
         self._texts = [word.text for word in words]
         self._search = word_search(
             words,
             lm,
             labels=vocab_size + 1,
-            beam_size=self.config.beam_size,
-            beam_size_token=self.config.candidate_labels,
-            beam_threshold=self.config.beam_threshold,
+            beam_size=config.beam_size,
+            beam_size_token=config.candidate_labels,
+            beam_threshold=config.beam_threshold,
             # The library has the language model's scores as ARPA files do, in log10.
-            lm_weight=self.config.lm_weight * math.log(10),
-            word_score=self.config.word_score,
+            lm_weight=config.lm_weight * math.log(10),
+            word_score=config.word_score,
         )
 
     @classmethod
@@ -108,152 +115,160 @@ class LexiconDecoder:
         lm: Path,
         tokenizer: Tokenizer,
         *,
+        config: LexiconConfig,
         lexicon: Path | None = None,
-        config: LexiconConfig | None = None,
     ) -> "LexiconDecoder":
         """Make a decoder of the words that `read_words` finds.
 
         Args:
             lm: The language model.
             tokenizer: That of the recogniser.
-            lexicon: Words to use instead of the language model's own.
             config: Settings.
+            lexicon: Words to use instead of the language model's own.
 
         Returns:
             The decoder.
         """
         words = read_words(lm, tokenizer, lexicon=lexicon)
-        return cls(words, lm, vocab_size=tokenizer.vocab_size, config=config)
+        return cls(words, lm, config, vocab_size=tokenizer.vocab_size)
 
-    def decode(
-        self,
-        log_probs: Tensor,
-        lengths: Tensor,
-        *,
-        frame_seconds: float,
-        durations_seconds: Sequence[float],
-    ) -> list[Hypothesis]:
-        """Find the best hypothesis of each item.
+    def start(self, batch: int, *, device: torch.device) -> list[LexiconState]:
+        """The state of so many items before their first frame."""
+        nothing = torch.zeros(0, self.vocab_size + 1)
+        return [LexiconState(found=(_NOTHING,), first_frame=0, pending=nothing)] * batch
 
-        Args:
-            log_probs: (batch, time, vocab), natural logarithm, label 0 the blank, on any device.
-            lengths: (batch,) int64, frames.
-            frame_seconds: Distance between frames.
-            durations_seconds: Length of each item's audio; no word ends later.
+    def step(
+        self, state: list[LexiconState], log_probs: Tensor, lengths: Tensor
+    ) -> list[LexiconState]:
+        """Take up the next frames, and decode what is before a pause once there are too many.
 
-        Returns:
-            One hypothesis an item.
-        """
-        items = zip(log_probs, lengths.tolist(), durations_seconds, strict=True)
-        return [
-            self._decode_item(item[:frames], frame_seconds, seconds)
-            for item, frames, seconds in items
-        ]
-
-    def nbest(
-        self, log_probs: Tensor, *, count: int, frame_seconds: float, duration_seconds: float
-    ) -> list[ScoredHypothesis]:
-        """Find the best hypotheses of one item.
+        Any division of a recording into steps gives the same.
 
         Args:
-            log_probs: (time, vocab), natural logarithm, label 0 the blank, on any device.
-            count: Most hypotheses to give.
-            frame_seconds: Distance between frames.
-            duration_seconds: Length of the audio; no word ends later.
+            state: After the frames before; it stays as it is.
+            log_probs: (batch, time, vocab), natural logarithm, label 0 the blank.
+            lengths: (batch,) int64, how many of these frames are real; 0 is allowed.
 
         Returns:
-            Hypotheses of different words, the best first; one or more. The last word of one may be
-            unfinished, and is left out, where no hypothesis of the beam ends with a whole word.
+            The state after these frames.
 
         Raises:
             ValueError: `log_probs` are of another number of labels.
         """
-        if log_probs.shape[1] != self.vocab_size + 1:
+        if log_probs.shape[2] != self.vocab_size + 1:
             raise ValueError(
-                f"expected log_probs of {self.vocab_size + 1} labels, found {log_probs.shape[1]}; "
+                f"expected log_probs of {self.vocab_size + 1} labels, found {log_probs.shape[2]}; "
                 "use the lexicon with the recogniser that it was made for"
             )
-        log_probs = log_probs.float().cpu()
-        frames = log_probs.shape[0]
-        if frames == 0:
-            empty = Hypothesis(text="", score=0.0, words=(), duration_seconds=duration_seconds)
-            return [ScoredHypothesis(hypothesis=empty, acoustic_score=0.0, lm_score=0.0)]
+        items = zip(state, log_probs.float().cpu(), lengths.tolist(), strict=True)
+        return [self._take_up(item, frames[:length]) for item, frames, length in items]
+
+    def finish(self, state: list[LexiconState]) -> list[Decoded]:
+        """Decode what is left.
+
+        Args:
+            state: After the last frame.
+
+        Returns:
+            Each item's best; with `nbest` above 1 that many of different words, or as many as the
+            search has. The last word of one may be unfinished, and is left out, where no hypothesis
+            of the beam ends with a whole word.
+        """
+        decoded = []
+        for found, first_frame, pending in state:
+            sequences = self._go_on(found, pending, first_frame) if len(pending) else found
+            nbest = sequences if self.config.nbest > 1 else ()
+            decoded.append(Decoded(best=sequences[0], nbest=nbest))
+        return decoded
+
+    def _take_up(self, item: LexiconState, log_probs: Tensor) -> LexiconState:
+        found, first_frame, pending = item
+        pending = torch.cat([pending, log_probs])
+        limit = self.config.limit_frames
+        while len(pending) > limit:
+            frames = longest_pause(pending[:limit])
+            found = self._go_on(found, pending[:frames], first_frame)
+            first_frame += frames
+            pending = pending[frames:]
+        # A copy, so that what is decoded is freed.
+        return LexiconState(found=found, first_frame=first_frame, pending=pending.clone())
+
+    def _go_on(
+        self, found: tuple[TokenSequence, ...], log_probs: Tensor, first_frame: int
+    ) -> tuple[TokenSequence, ...]:
+        """The best transcripts with those of the next sentence (time, vocab) behind them."""
+        sentences = self._decode_sentence(log_probs, first_frame)
+        pairs = nlargest(
+            self.config.nbest,
+            product(found, sentences),
+            key=lambda pair: pair[0].score + pair[1].score,
+        )
+        return tuple(_joined(*pair) for pair in pairs)
+
+    def _decode_sentence(self, log_probs: Tensor, first_frame: int) -> list[TokenSequence]:
         # One more label, the library's blank.
         emissions = torch.nn.functional.pad(log_probs, (0, 1), value=-math.inf).contiguous()
-        results = self._search.decode(emissions.data_ptr(), frames, emissions.shape[1])
-        # What the search holds grows with the recording.
+        results = self._search.decode(emissions.data_ptr(), *emissions.shape)
+        # What the search holds grows with the sentence.
         self._search.decode_begin()
         # Results of the same words differ in their last, unfinished word; the first is the best.
         distinct: dict[tuple[int, ...], Any] = {}
         for result in results:
-            found = tuple(word for word in result.words if word != NO_WORD)
-            distinct.setdefault(found, result)
-        return [
-            self._scored(result, log_probs, frame_seconds, duration_seconds)
-            for result in islice(distinct.values(), count)
-        ]
+            words = tuple(word for word in result.words if word != NO_WORD)
+            distinct.setdefault(words, result)
+            if len(distinct) == self.config.nbest:
+                break
+        return [self._sequence(result, log_probs, first_frame) for result in distinct.values()]
 
-    def _decode_item(
-        self, log_probs: Tensor, frame_seconds: float, duration_seconds: float
-    ) -> Hypothesis:
-        longest_frames = max(1, int(self.config.limit_seconds / frame_seconds))
-        score = 0.0
-        words: list[Word] = []
-        for stretch in cut_at_pauses(log_probs, longest_frames):
-            offset = stretch.start * frame_seconds
-            [best] = self.nbest(
-                log_probs[stretch],
-                count=1,
-                frame_seconds=frame_seconds,
-                duration_seconds=duration_seconds - offset,
-            )
-            score += best.hypothesis.score
-            words += [
-                replace(
-                    word,
-                    start_seconds=word.start_seconds + offset,
-                    end_seconds=word.end_seconds + offset,
-                )
-                for word in best.hypothesis.words
-            ]
-        return Hypothesis(
-            text=" ".join(word.word for word in words),
-            score=score,
-            words=tuple(words),
-            duration_seconds=duration_seconds,
-        )
-
-    def _scored(
+    def _sequence(
         self,
         result: Any,  # noqa: ANN401 - the library has no types
         log_probs: Tensor,
-        frame_seconds: float,
-        duration_seconds: float,
-    ) -> ScoredHypothesis:
+        first_frame: int,
+    ) -> TokenSequence:
         # The library frames the path by a label before and one after it.
         labels = torch.tensor(result.tokens[1:-1]).unsqueeze(0)
         path = BestPath(labels=labels, log_probs=log_probs.gather(1, labels.T).T.double())
-        [tokens] = path_tokens(path)
+        [decoded] = collapse(path)
         words = tuple(
-            make_word(self._texts[word], group, frame_seconds, duration_seconds)
-            for word, group in _word_groups(result.words[1:-1], tokens)
+            SpelledWord(
+                text=self._texts[word],
+                tokens=tuple(
+                    replace(
+                        token,
+                        start_frame=token.start_frame + first_frame,
+                        end_frame=token.end_frame + first_frame,
+                    )
+                    for token in group
+                ),
+            )
+            for word, group in _word_groups(result.words[1:-1], decoded.best.tokens)
         )
         lm_score = math.log(10) * result.lmScore
         prior = self.config.lm_weight * lm_score + self.config.word_score * len(words)
-        return ScoredHypothesis(
-            hypothesis=Hypothesis(
-                text=" ".join(word.word for word in words),
-                score=result.score,
-                words=words,
-                duration_seconds=duration_seconds,
-            ),
+        return TokenSequence(
+            tokens=tuple(chain.from_iterable(word.tokens for word in words)),
+            score=result.score,
             acoustic_score=result.score - prior,
             lm_score=lm_score,
+            words=words,
         )
 
 
+def _joined(first: TokenSequence, second: TokenSequence) -> TokenSequence:
+    assert first.words is not None
+    assert second.words is not None
+    return TokenSequence(
+        tokens=first.tokens + second.tokens,
+        score=first.score + second.score,
+        acoustic_score=first.acoustic_score + second.acoustic_score,
+        lm_score=first.lm_score + second.lm_score,
+        words=first.words + second.words,
+    )
+
+
 def _word_groups(
-    word_of_frame: list[int], tokens: list[Token]
+    word_of_frame: Sequence[int], tokens: Sequence[Token]
 ) -> Iterator[tuple[int, list[Token]]]:
     """Each word and its tokens: a word stands at the last frame of its last token."""
     remaining = iter(tokens)

@@ -5,7 +5,8 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from asr.decoding.lexicon_words import LexiconWord, broken_lm
+from asr.decoding.lexicon_words import LexiconWord
+from asr.decoding.word_lm import load_word_lm, unigram_scores
 from asr.model.ctc import BLANK
 
 NO_WORD = -1
@@ -29,24 +30,11 @@ def word_search(words: Sequence[LexiconWord], lm: Path, *, labels: int, **settin
         FileNotFoundError: The extra `lm` is not installed.
         ValueError: The language model's file is damaged.
     """
-    try:
-        from flashlight.lib.text import decoder as flashlight
-        from flashlight.lib.text.decoder.kenlm import KenLM
-        from flashlight.lib.text.dictionary import Dictionary
-    except ImportError:
-        raise FileNotFoundError(
-            "expected the package flashlight-text to decode with a word-level language model, "
-            "found none; run: pip install 'attune-asr[lm]'"
-        ) from None
-    try:
-        model = KenLM(str(lm), Dictionary([word.lm_word for word in words]))
-    except RuntimeError as error:
-        raise ValueError(broken_lm(lm, error)) from None
-    no_context = model.start(True)
+    model = load_word_lm(lm, [word.lm_word for word in words])
+    from flashlight.lib.text import decoder as flashlight
+
     graph = word_graph(
-        [word.spellings for word in words],
-        [model.score(no_context, word)[1] for word in range(len(words))],
-        labels=labels,
+        [word.spellings for word in words], unigram_scores(model, len(words)), labels=labels
     )
     options = flashlight.LexiconDecoderOptions(
         **settings,

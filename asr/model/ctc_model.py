@@ -1,14 +1,14 @@
 """Features to log-probabilities."""
 
 from dataclasses import dataclass, field
-from typing import Any
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
-from asr.model.attention import OFFLINE, Attention, Mode
+from asr.model.attention import OFFLINE, Mode
 from asr.model.ctc import CtcHead
 from asr.model.encoders import Encoder
+from asr.model.trainable import Trainable
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -32,7 +32,7 @@ class CtcOutput:
 torch.export.register_dataclass(CtcOutput, serialized_type_name="asr.model.CtcOutput")
 
 
-class CtcModel(nn.Module):
+class CtcModel(Trainable):
     """An encoder and a CTC head."""
 
     def __init__(self, encoder: Encoder, *, width: int, vocab_size: int) -> None:
@@ -68,45 +68,3 @@ class CtcModel(nn.Module):
             losses=encoded.losses,
             intermediate_log_probs=tuple(self.head(output) for output in intermediate),
         )
-
-    def after_step(self) -> None:
-        """Call after each optimizer step."""
-        for attention in self._attentions():
-            attention.after_step()
-
-    def block_matrices(self) -> list[Tensor]:
-        """Weights (output, input) of the linear maps inside the encoder's blocks."""
-        modules = self.encoder.stack.modules()
-        return [module.weight for module in modules if isinstance(module, nn.Linear)]
-
-    def parameter_groups(
-        self, *, learning_rate: float, weight_decay: float
-    ) -> list[dict[str, Any]]:
-        """Groups for an optimizer.
-
-        Matrices and kernels decay, vectors (biases, norms) do not; what an attention wants for its
-        own parameters comes first.
-        """
-        special = [group for each in self._attentions() for group in each.parameter_groups()]
-        taken = {id(parameter) for group in special for parameter in group.parameters}
-        others = [each for each in self.parameters() if id(each) not in taken]
-        groups = [
-            {
-                "params": [each for each in others if (each.squeeze().dim() > 1) == is_matrix],
-                "lr": learning_rate,
-                "weight_decay": weight_decay if is_matrix else 0.0,
-            }
-            for is_matrix in (True, False)
-        ]
-        groups += [
-            {
-                "params": list(group.parameters),
-                "lr": learning_rate * group.rate_factor,
-                "weight_decay": weight_decay if group.decays else 0.0,
-            }
-            for group in special
-        ]
-        return groups
-
-    def _attentions(self) -> list[Attention]:
-        return [module for module in self.modules() if isinstance(module, Attention)]

@@ -9,6 +9,7 @@ import jiwer
 from asr.tokens.normaliser import normalise
 
 Unit = Literal["word", "character"]
+_Chunks = list[jiwer.AlignmentChunk]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -109,7 +110,18 @@ def count_errors_batch(
 
 def align_words(reference: str, hypothesis: str) -> tuple[AlignedPair, ...]:
     """Align the words of one hypothesis with its reference, as `count_errors` does."""
-    ((chunks,), (said,), (recognised,)) = _align([reference], [hypothesis], unit="word")
+    return align_words_batch([reference], [hypothesis])[0]
+
+
+def align_words_batch(
+    references: Sequence[str], hypotheses: Sequence[str]
+) -> list[tuple[AlignedPair, ...]]:
+    """Align the words of many hypotheses, as `count_errors_batch` does and with its arguments."""
+    alignments = _align(references, hypotheses, unit="word")
+    return [_pairs(*aligned) for aligned in zip(*alignments, strict=True)]
+
+
+def _pairs(chunks: _Chunks, said: list[str], recognised: list[str]) -> tuple[AlignedPair, ...]:
     pairs = []
     for chunk in chunks:
         left = said[chunk.ref_start_idx : chunk.ref_end_idx]
@@ -122,9 +134,6 @@ def align_words(reference: str, hypothesis: str) -> tuple[AlignedPair, ...]:
 
 def _pad(words: list[str], length: int) -> list[str | None]:
     return [*words, *[None] * (length - len(words))]
-
-
-_Chunks = list[jiwer.AlignmentChunk]
 
 
 def _align(

@@ -8,7 +8,7 @@ from typing import Literal
 from asr.data.manifest import Utterance, total_seconds
 from asr.scoring.counts import AlignedPair, ErrorCounts, align_words, count_errors_batch, pool
 from asr.scoring.intervals import Interval, rate_interval
-from asr.scoring.significance import Comparison, compare
+from asr.scoring.significance import Comparison, compare_all
 from asr.tokens.normaliser import NORMALISER_VERSION
 
 _NAMED_IDS = 10
@@ -80,7 +80,8 @@ class ScoreReport:
         speakers: Scores by speaker, highest word error rate first; empty if speakers are unknown.
         worst: The utterances with the most word errors, at most ten, most errors first.
         missing: Ids without hypothesis that were counted as empty ones.
-        comparison: Word errors against those of another system; None without one.
+        comparison: Word errors against those of the first other system; None without one.
+        comparisons: Word errors against those of each other system, in their order.
         normaliser_version: Version of the normaliser that both sides went through.
     """
 
@@ -92,6 +93,7 @@ class ScoreReport:
     worst: tuple[AlignedUtterance, ...]
     missing: tuple[str, ...]
     comparison: Comparison | None
+    comparisons: tuple[Comparison, ...]
     normaliser_version: int = NORMALISER_VERSION
 
 
@@ -99,7 +101,7 @@ def score(
     references: Sequence[Utterance],
     hypotheses: Mapping[str, str],
     *,
-    against: Mapping[str, str] | None = None,
+    against: Mapping[str, Mapping[str, str]] | None = None,
     missing: Missing = "error",
 ) -> ScoreReport:
     """Score hypotheses against their references.
@@ -107,7 +109,7 @@ def score(
     Args:
         references: Utterances with transcripts.
         hypotheses: Text by utterance id.
-        against: Text by utterance id of another system, to compare with.
+        against: Other systems to compare with: text by utterance id, by name of the system.
         missing: What an utterance without hypothesis is: an error, or an empty hypothesis whose
             reference words are all deletions.
 
@@ -123,13 +125,12 @@ def score(
     words = count_errors_batch(said, recognised, unit="word")
     characters = count_errors_batch(said, recognised, unit="character")
     speakers, reason = _speakers(references)
-    comparison = None
-    if against is not None:
-        others, _ = _match(
-            references, against, missing=missing, system="hypotheses to compare with"
-        )
-        other_words = count_errors_batch(said, others, unit="word")
-        comparison = compare(words, other_words, speakers=speakers)
+    others = {}
+    for name, texts in (against or {}).items():
+        system = f"hypotheses to compare with ({name})"
+        matched, _ = _match(references, texts, missing=missing, system=system)
+        others[name] = count_errors_batch(said, matched, unit="word")
+    comparisons = compare_all(words, others, speakers=speakers)
     worst = sorted(
         (index for index, count in enumerate(words) if count.errors),
         key=lambda index: (-words[index].errors, words[index].reference_length, index),
@@ -150,7 +151,8 @@ def score(
             for index in worst
         ),
         missing=tuple(absent),
-        comparison=comparison,
+        comparison=comparisons[0] if comparisons else None,
+        comparisons=comparisons,
     )
 
 

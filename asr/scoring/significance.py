@@ -1,7 +1,7 @@
 """Whether two systems differ, from their errors on the same utterances."""
 
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
 
 import numpy as np
 
@@ -26,11 +26,16 @@ class PairedTests:
         bootstrap_p: Two-sided p value of the paired bootstrap; None for fewer than 20 units, where
             it claims too much (three speakers that agree would give p = 0.0002).
         matched_pairs_p: Two-sided p value of the matched-pairs test; None for fewer than 2 units.
+        bootstrap_holm_p: The bootstrap's p value, corrected by Holm for the number of systems that
+            were compared; of a single one, equal to the uncorrected.
+        matched_pairs_holm_p: The matched pairs' p value, corrected in the same way.
     """
 
     interval: Interval
     bootstrap_p: float | None
     matched_pairs_p: float | None
+    bootstrap_holm_p: float | None
+    matched_pairs_holm_p: float | None
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -38,6 +43,7 @@ class Comparison:
     """A system against another one.
 
     Args:
+        system: The other system's name.
         other: The other system's counts.
         difference: This system's rate less the other's, so that below 0 this one is better; None
             where the references are empty.
@@ -45,16 +51,80 @@ class Comparison:
         by_speaker: Tests over speakers; None where speakers are unknown.
     """
 
+    system: str
     other: ErrorCounts
     difference: float | None
     by_utterance: PairedTests
     by_speaker: PairedTests | None
 
 
+def compare_all(
+    counts: Sequence[ErrorCounts],
+    others: Mapping[str, Sequence[ErrorCounts]],
+    *,
+    speakers: Sequence[str] | None,
+    seed: int = 0,
+) -> tuple[Comparison, ...]:
+    """Compare one system with each of several others; arguments and errors as in `compare`.
+
+    Args:
+        counts: This system's errors of each utterance.
+        others: The others' by name of the system.
+        speakers: The speaker of each utterance; None where unknown.
+        seed: The same seed gives the same intervals and p values.
+
+    Returns:
+        A comparison for each other system, in their order, with p values corrected for their
+        number: each test over each kind of unit is a family of its own.
+    """
+    comparisons = [
+        compare(counts, other, system=name, speakers=speakers, seed=seed)
+        for name, other in others.items()
+    ]
+    by_utterance = _corrected([comparison.by_utterance for comparison in comparisons])
+    by_speaker = _corrected([item.by_speaker for item in comparisons if item.by_speaker])
+    return tuple(
+        replace(
+            comparison, by_utterance=tests, by_speaker=by_speaker[index] if by_speaker else None
+        )
+        for index, (comparison, tests) in enumerate(zip(comparisons, by_utterance, strict=True))
+    )
+
+
+def _corrected(family: Sequence[PairedTests]) -> list[PairedTests]:
+    bootstrap = holm([tests.bootstrap_p for tests in family])
+    matched_pairs = holm([tests.matched_pairs_p for tests in family])
+    return [
+        replace(tests, bootstrap_holm_p=one, matched_pairs_holm_p=two)
+        for tests, one, two in zip(family, bootstrap, matched_pairs, strict=True)
+    ]
+
+
+def holm(p_values: Sequence[float | None]) -> list[float | None]:
+    """Correct the p values of one family of tests, so that it errs as rarely as a single test.
+
+    Args:
+        p_values: One a test; None where a test was not made, which counts for nothing.
+
+    Returns:
+        The corrected p values in the same order: the smallest of m times m, the next times m - 1,
+        and so on, none below the one before it and none above 1.
+
+    Source: Holm 1979, "A simple sequentially rejective multiple test procedure".
+    """
+    made = sorted((p, index) for index, p in enumerate(p_values) if p is not None)
+    corrected: list[float | None] = [None] * len(p_values)
+    floor = 0.0
+    for rank, (p, index) in enumerate(made):
+        corrected[index] = floor = max(floor, min(1.0, (len(made) - rank) * p))
+    return corrected
+
+
 def compare(
     counts: Sequence[ErrorCounts],
     other: Sequence[ErrorCounts],
     *,
+    system: str,
     speakers: Sequence[str] | None,
     seed: int = 0,
 ) -> Comparison:
@@ -63,6 +133,7 @@ def compare(
     Args:
         counts: This system's errors of each utterance.
         other: The other system's, in the same order, against the same references.
+        system: The other system's name.
         speakers: The speaker of each utterance; None where unknown.
         seed: The same seed gives the same intervals and p values.
 
@@ -92,6 +163,7 @@ def compare(
     assert tests[0] is not None
     total = sum(lengths)
     return Comparison(
+        system=system,
         other=pool(other),
         difference=sum(differences) / total if total else None,
         by_utterance=tests[0],
@@ -102,10 +174,14 @@ def compare(
 def _tests(differences: Integers, lengths: Integers, seed: int) -> PairedTests:
     interval = interval_of(differences, lengths, seed=seed)
     units = len(differences) if lengths.sum() > 0 else 0
+    bootstrap = _bootstrap_p(differences, lengths, seed) if units >= FEW_UNITS else None
+    matched_pairs = matched_pairs_p(differences, seed=seed) if units >= 2 else None
     return PairedTests(
         interval=interval,
-        bootstrap_p=_bootstrap_p(differences, lengths, seed) if units >= FEW_UNITS else None,
-        matched_pairs_p=matched_pairs_p(differences, seed=seed) if units >= 2 else None,
+        bootstrap_p=bootstrap,
+        matched_pairs_p=matched_pairs,
+        bootstrap_holm_p=bootstrap,
+        matched_pairs_holm_p=matched_pairs,
     )
 
 

@@ -36,8 +36,8 @@ def to_text(report: ScoreReport) -> str:
         )
     if report.missing:
         lines.append(f"{len(report.missing)} missing hypotheses counted as deletions")
-    if report.comparison is not None:
-        lines += ["", *_comparison(report.comparison)]
+    for comparison in report.comparisons:
+        lines += ["", *_comparison(comparison, systems=len(report.comparisons))]
     if report.speakers:
         lines += ["", *_speaker_table(report.speakers)]
     for utterance in report.worst:
@@ -45,20 +45,21 @@ def to_text(report: ScoreReport) -> str:
     return "\n".join(lines) + "\n"
 
 
-def _percent(rate: float | None) -> str:
+def percent(rate: float | None) -> str:
+    """A rate, a fraction, in percent."""
     return "undefined" if rate is None else f"{100 * rate:.2f}"
 
 
 def _interval(interval: Interval) -> str:
     if interval.low is None:
         return f"no interval: {interval.reason}"
-    return f"[{_percent(interval.low)}, {_percent(interval.high)}]"
+    return f"[{percent(interval.low)}, {percent(interval.high)}]"
 
 
 def _headline(name: str, scored: RateScore) -> str:
     utterances, speakers = scored.by_utterance, scored.by_speaker
     return (
-        f"{name} {_percent(scored.counts.rate)} % "
+        f"{name} {percent(scored.counts.rate)} % "
         f"{_interval(utterances)} (95 % by utterance, {utterances.units}), "
         f"{_interval(speakers)} (by speaker, {speakers.units}); {_kinds(scored.counts)}"
     )
@@ -68,32 +69,34 @@ def _kinds(counts: ErrorCounts) -> str:
     return f"S/D/I {counts.substitutions}/{counts.deletions}/{counts.insertions}"
 
 
-def _comparison(comparison: Comparison) -> Iterator[str]:
+def _comparison(comparison: Comparison, *, systems: int) -> Iterator[str]:
     yield (
-        f"Against another system with WER {_percent(comparison.other.rate)} %: difference "
-        f"{_signed(comparison.difference)} points (below 0: this system is better)"
+        f"Against {comparison.system} with WER {percent(comparison.other.rate)} %: difference "
+        f"{signed(comparison.difference)} points (below 0: this system is better)"
     )
-    yield f"  by utterance: {_tests(comparison.by_utterance)}"
+    yield f"  by utterance: {_tests(comparison.by_utterance, systems)}"
     if comparison.by_speaker is not None:
-        yield f"  by speaker: {_tests(comparison.by_speaker)}"
+        yield f"  by speaker: {_tests(comparison.by_speaker, systems)}"
 
 
-def _signed(difference: float | None) -> str:
+def signed(difference: float | None) -> str:
+    """A difference of rates, a fraction, in percentage points."""
     return "undefined" if difference is None else f"{100 * difference:+.2f}"
 
 
-def _tests(tests: PairedTests) -> str:
+def _tests(tests: PairedTests, systems: int) -> str:
     interval = tests.interval
+    corrected = f", Holm over {systems}" if systems > 1 else ""
     parts = [
         str(interval.units),
         _interval(interval)
         if interval.low is None
-        else f"95 % [{_signed(interval.low)}, {_signed(interval.high)}]",
+        else f"95 % [{signed(interval.low)}, {signed(interval.high)}]",
     ]
-    if tests.matched_pairs_p is not None:
-        parts.append(f"p = {tests.matched_pairs_p:.4f} (matched pairs)")
-    if tests.bootstrap_p is not None:
-        parts.append(f"p = {tests.bootstrap_p:.4f} (paired bootstrap)")
+    if tests.matched_pairs_holm_p is not None:
+        parts.append(f"p = {tests.matched_pairs_holm_p:.4f} (matched pairs{corrected})")
+    if tests.bootstrap_holm_p is not None:
+        parts.append(f"p = {tests.bootstrap_holm_p:.4f} (paired bootstrap{corrected})")
     return ", ".join(parts)
 
 
@@ -103,8 +106,8 @@ def _speaker_table(speakers: Sequence[SpeakerScore]) -> Iterator[str]:
     for item in speakers:
         yield (
             f"{item.speaker:<{width}}  {item.utterances:>10}  {item.audio_seconds / 60:>7.1f}"
-            f"  {item.words.reference_length:>6}  {_percent(item.words.rate):>7}"
-            f"  {_percent(item.characters.rate):>7}  {_kinds(item.words).removeprefix('S/D/I ')}"
+            f"  {item.words.reference_length:>6}  {percent(item.words.rate):>7}"
+            f"  {percent(item.characters.rate):>7}  {_kinds(item.words).removeprefix('S/D/I ')}"
         )
 
 

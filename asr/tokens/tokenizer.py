@@ -1,5 +1,6 @@
 """Text to labels and back, by SentencePiece."""
 
+import hashlib
 import io
 import logging
 from collections.abc import Iterable, Sequence
@@ -90,6 +91,11 @@ class Tokenizer:
         """The pieces, by label - 1; U+2581 stands for the blank before a word."""
         return [self._processor.IdToPiece(index) for index in range(self._processor.GetPieceSize())]
 
+    @cached_property
+    def digest(self) -> str:
+        """SHA-256 of the model, hexadecimal: equal digests, equal pieces and labels of any text."""
+        return hashlib.sha256(self._model).hexdigest()
+
     def starts_word(self, label: int) -> bool:
         """Whether the piece of `label` (1 .. N) begins a word."""
         self._check([label])
@@ -146,6 +152,20 @@ class Tokenizer:
                 f"expected labels in 1 .. {self.vocab_size}, found {min(labels)} .. {max(labels)}; "
                 "remove CTC's blank (0) and use the tokenizer that the model was trained with"
             )
+
+
+def check_same_tokenizer(*, language_model: Tokenizer, recogniser: Tokenizer) -> None:
+    """Check that a language model can score what a recogniser writes.
+
+    Raises:
+        ValueError: Their tokenizers differ.
+    """
+    if language_model.digest != recogniser.digest:
+        raise ValueError(
+            f"expected a language model over the same token pieces, found another tokenizer "
+            f"({language_model.vocab_size} pieces, the recogniser's has {recogniser.vocab_size}); "
+            "train the language model with the recogniser's tokenizer.model"
+        )
 
 
 def train_tokenizer(

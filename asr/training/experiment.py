@@ -14,7 +14,7 @@ from typing import Any
 import torch
 from pydantic import TypeAdapter
 
-from asr.config import ExperimentConfig, load_config, save_config
+from asr.config import AnyExperimentConfig, load_config_as, save_config
 from asr.model.weights import WEIGHTS_FILE
 from asr.tokens.normaliser import NORMALISER_VERSION
 from asr.tokens.tokenizer import Tokenizer
@@ -99,7 +99,7 @@ class Experiment:
 
 
 def open_experiment(
-    config: ExperimentConfig, out: Path, *, resume: bool, init: Path | None
+    config: AnyExperimentConfig, out: Path, *, resume: bool, init: Path | None
 ) -> Experiment:
     """Begin an experiment folder, or check that one can be resumed.
 
@@ -159,9 +159,9 @@ def write_provenance(experiment: Experiment, record: dict[str, Any]) -> None:
 
 
 def _check_same_run(
-    experiment: Experiment, config: ExperimentConfig, record: dict[str, Any]
+    experiment: Experiment, config: AnyExperimentConfig, record: dict[str, Any]
 ) -> None:
-    stored = load_config(experiment.config)
+    stored = load_config_as(type(config), experiment.config)
     before, now = (_flat(value) for value in (stored, config))
     free = _FREE if config.training.schedule == "cosine" else _FREE | _FREE_WITHOUT_COSINE
     changed = sorted(
@@ -191,7 +191,7 @@ def _changed_files(former: dict[str, Any], record: dict[str, Any]) -> str:
     )
 
 
-def _flat(config: ExperimentConfig) -> dict[str, object]:
+def _flat(config: AnyExperimentConfig) -> dict[str, object]:
     flat: dict[str, object] = {}
 
     def walk(table: dict[str, Any], prefix: str) -> None:
@@ -201,11 +201,11 @@ def _flat(config: ExperimentConfig) -> dict[str, object]:
             else:
                 flat[prefix + key] = value
 
-    walk(TypeAdapter(ExperimentConfig).dump_python(config, mode="json", exclude_none=True), "")
+    walk(TypeAdapter(type(config)).dump_python(config, mode="json", exclude_none=True), "")
     return flat
 
 
-def _provenance(config: ExperimentConfig, init: Path | None) -> dict[str, Any]:
+def _provenance(config: AnyExperimentConfig, init: Path | None) -> dict[str, Any]:
     tokenizer = Path(str(config.data.tokenizer))
     files = {
         "train": Path(str(config.data.train)),

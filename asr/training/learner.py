@@ -12,37 +12,30 @@ from lightning.fabric import Fabric
 from torch import Tensor
 from torch.optim import Optimizer
 
-from asr.data.batch import Batch
-from asr.features.extractor import FeatureExtractor
-from asr.features.spec_augment import SpecAugment
-from asr.model.ctc_model import CtcModel
+from asr.model.trainable import Trainable
 from asr.training.averaging import EpochMean, ExponentialAverage, weight_average
 from asr.training.config import TrainingConfig
 from asr.training.muon import Muon
+from asr.training.objective import Objective, TrainingBatch
 from asr.training.sharding import (
     full_optimizer_state,
     full_state,
     load_full_optimizer_state,
     load_full_state,
 )
-from asr.training.step_module import CtcStep
 
 
 @dataclass(frozen=True, kw_only=True)
 class BatchLosses:
-    """What one batch gave, on the device and detached.
+    """What one batch gave in training, on the device and detached.
 
     Args:
-        ctc: (batch,) float32, nats of each utterance.
-        auxiliary: Scalar, sum of the encoder's own losses.
-        log_probs: (batch, time, vocab) float32.
-        lengths: (batch,) int64, frames of `log_probs`.
+        nats: (item,) float32, of each item.
+        auxiliary: Scalar, sum of the model's own losses.
     """
 
-    ctc: Tensor
+    nats: Tensor
     auxiliary: Tensor
-    log_probs: Tensor
-    lengths: Tensor
 
 
 class Learner:
@@ -50,29 +43,25 @@ class Learner:
 
     Args:
         config: The training section.
-        model: The model with its first weights, on the CPU.
+        objective: The model with its first weights, on the CPU, and its losses.
         fabric: Lightning's launched engine.
-        extractor: Waveform to features.
-        spec_augment: Masks on training features; None leaves them whole.
         checkpoints: Folder of the files of `averaging = "checkpoints"`.
     """
 
     def __init__(
         self,
         config: TrainingConfig,
-        model: CtcModel,
+        objective: Objective,
         *,
         fabric: Fabric,
-        extractor: FeatureExtractor,
-        spec_augment: SpecAugment | None,
         checkpoints: Path,
     ) -> None:
-        self.model = model
+        self.model = model = objective.model
+        self.objective = objective
+        objective.to(fabric.device)
         self._config = config
         self._fabric = fabric
-        self._extractor = extractor.to(fabric.device)
-        self._spec_augment = spec_augment
-        self._step_module = fabric.setup_module(CtcStep(model))
+        self._step_module = fabric.setup_module(objective.step)
         self._optimizer = _optimizer(config, model)
         self._peak_rates = [group["lr"] for group in self._optimizer.param_groups]
         self.average = weight_average(config, model, checkpoints)
@@ -86,11 +75,11 @@ class Learner:
         """Dropout on, statistics of the batch."""
         self._step_module.train()
 
-    def backward(self, batch: Batch, *, share: float, last: bool) -> BatchLosses:
+    def backward(self, batch: TrainingBatch, *, share: float, last: bool) -> BatchLosses:
         """Add the gradients of one batch.
 
-        The loss is the mean over all labels of the batch: utterances count by their labels, so
-        that the gradient's scale does not depend on how long the utterances of a batch are.
+        The loss is the mean over all labels of the batch: items count by their labels, so that the
+        gradient's scale does not depend on how long the items of a batch are.
 
         Args:
             batch: The batch, on any device.
@@ -103,13 +92,12 @@ class Learner:
         batch = batch.to(self._fabric.device)
         with self._fabric.no_backward_sync(self._step_module, enabled=not last):
             output = self._forward(batch, augment=True)
-            labels = batch.label_lengths.sum().clamp(min=1)
-            loss = output["ctc"].sum() / labels + output["auxiliary"]
+            loss = output["nats"].sum() / batch.label_count.clamp(min=1) + output["auxiliary"]
             with warnings.catch_warnings():
                 # DDP's remark about speed; kernels of width 1 have more than one right stride.
                 warnings.filterwarnings("ignore", message="Grad strides do not match")
                 self._fabric.backward(loss * share)
-        return _detached(output)
+        return BatchLosses(nats=output["nats"].detach(), auxiliary=output["auxiliary"].detach())
 
     def step(self, factor: float) -> Tensor:
         """Clip, step at `factor` times the peak rate, and forget the gradients.
@@ -135,20 +123,14 @@ class Learner:
             self.average.update(step)
 
     @torch.no_grad()
-    def evaluate(self, batch: Batch) -> BatchLosses:
-        """Losses and log-probabilities without augmentation."""
+    def evaluate(self, batch: TrainingBatch) -> dict[str, Tensor]:
+        """What the objective's step gives without augmentation."""
         self._step_module.eval()
-        return _detached(self._forward(batch.to(self._fabric.device), augment=False))
+        return self._forward(batch.to(self._fabric.device), augment=False)
 
-    def _forward(self, batch: Batch, *, augment: bool) -> dict[str, Tensor]:
-        with torch.no_grad():
-            computed = self._extractor(batch.waveforms, batch.waveform_lengths)
-            features = computed.features
-            if augment and self._spec_augment is not None:
-                features = self._spec_augment(features, computed.lengths)
-        output: dict[str, Tensor] = self._step_module(
-            features, computed.lengths, batch.labels, batch.label_lengths
-        )
+    def _forward(self, batch: TrainingBatch, *, augment: bool) -> dict[str, Tensor]:
+        inputs = self.objective.inputs(batch, augment=augment)
+        output: dict[str, Tensor] = self._step_module(*inputs)
         return output
 
     def forget_gradients(self) -> None:
@@ -201,7 +183,7 @@ class Learner:
         load_full_optimizer_state(self._optimizer, optimizer)
 
 
-def _optimizer(config: TrainingConfig, model: CtcModel) -> Optimizer:
+def _optimizer(config: TrainingConfig, model: Trainable) -> Optimizer:
     rate, betas, epsilon = config.learning_rate, config.betas, config.epsilon
     groups = model.parameter_groups(learning_rate=rate, weight_decay=config.weight_decay)
     if config.optimizer == "adamw":
@@ -217,13 +199,4 @@ def _optimizer(config: TrainingConfig, model: CtcModel) -> Optimizer:
         weight_decay=config.weight_decay,
         betas=betas,
         epsilon=epsilon,
-    )
-
-
-def _detached(output: dict[str, Tensor]) -> BatchLosses:
-    return BatchLosses(
-        ctc=output["ctc"].detach(),
-        auxiliary=output["auxiliary"].detach(),
-        log_probs=output["log_probs"].detach(),
-        lengths=output["lengths"],
     )

@@ -7,8 +7,7 @@ import torch
 from lightning.fabric import Fabric
 from torch import Tensor
 
-from asr.data.batch import Batch
-from asr.data.loader import TrainingLoader
+from asr.data.loader import ResumableLoader
 from asr.training.averaging import EpochMean
 from asr.training.checkpoint import (
     Checkpoint,
@@ -22,6 +21,7 @@ from asr.training.experiment import Experiment, read_provenance, write_provenanc
 from asr.training.guard import FiniteGuard, StepRecord
 from asr.training.learner import Learner
 from asr.training.metrics import MetricsWriter
+from asr.training.objective import TrainingBatch
 from asr.training.progress import ProgressDisplay
 from asr.training.schedule import learning_rate_factor, total_steps
 from asr.training.seeding import seed_batch, seed_step
@@ -31,7 +31,7 @@ from asr.training.validation import Validator
 logger = logging.getLogger(__name__)
 
 # Sums since the last row of metrics, in this order.
-_WINDOW = ("ctc", "labels", "auxiliary", "batches", "samples", "gradient_norm", "steps")
+_WINDOW = ("nats", "labels", "auxiliary", "batches", "amount", "gradient_norm", "steps")
 
 
 class TrainingLoop:
@@ -45,7 +45,6 @@ class TrainingLoop:
         validator: Validation data.
         experiment: The folder.
         progress: Where to begin.
-        sample_rate_hz: Rate of the waveforms.
     """
 
     def __init__(
@@ -54,11 +53,10 @@ class TrainingLoop:
         *,
         fabric: Fabric,
         learner: Learner,
-        loader: TrainingLoader,
+        loader: ResumableLoader[TrainingBatch],
         validator: Validator,
         experiment: Experiment,
         progress: Progress,
-        sample_rate_hz: int,
     ) -> None:
         self._config = config
         self._fabric = fabric
@@ -68,7 +66,6 @@ class TrainingLoop:
         self._experiment = experiment
         self._metrics: MetricsWriter | None = None
         self._progress = progress
-        self._sample_rate_hz = sample_rate_hz
         self._batches = len(loader)
         self._last_step = total_steps(config, -(-self._batches // config.accumulate))
         self._guard = FiniteGuard()
@@ -120,7 +117,7 @@ class TrainingLoop:
         self._loader.load_state_dict({"epoch": progress.epoch, "next_batch": progress.next_batch})
         self._learner.train_mode()
         self._vote = None
-        batches: list[Batch] = []
+        batches: list[TrainingBatch] = []
         for batch in self._loader:
             batches.append(batch)
             if len(batches) == min(config.accumulate, self._batches - progress.next_batch):
@@ -129,11 +126,11 @@ class TrainingLoop:
                 if self._epoch_is_over() or self._between_steps():
                     return
 
-    def _step(self, batches: list[Batch]) -> None:
+    def _step(self, batches: list[TrainingBatch]) -> None:
         progress, config = self._progress, self._config
         step = progress.step + 1
         factor = learning_rate_factor(config, step, self._last_step)
-        ctc = []
+        losses = []
         for number, batch in enumerate(batches):
             seed_batch(
                 seed=config.seed,
@@ -141,21 +138,21 @@ class TrainingLoop:
                 batch=progress.next_batch + number,
                 rank=self._fabric.global_rank,
             )
-            losses = self._learner.backward(
+            found = self._learner.backward(
                 batch, share=1 / len(batches), last=number == len(batches) - 1
             )
-            ctc.append(losses.ctc)
+            losses.append(found.nats)
             self._count(
-                ctc=losses.ctc.double().sum(),
-                labels=batch.label_lengths.sum(),
-                auxiliary=losses.auxiliary,
+                nats=found.nats.double().sum(),
+                labels=batch.label_count,
+                auxiliary=found.auxiliary,
                 batches=1,
-                samples=batch.waveform_lengths.sum(),
+                amount=self._learner.objective.amount(batch),
             )
         norm = self._learner.step(factor)
         self._count(gradient_norm=norm, steps=1)
         ids = [batch.ids for batch in batches]
-        self._guard.add(StepRecord(step=step, ids=ids, losses=ctc, gradient_norm=norm))
+        self._guard.add(StepRecord(step=step, ids=ids, losses=losses, gradient_norm=norm))
         seed_step(seed=config.seed, step=step)
         self._learner.after_step(step)
         progress.step = step
@@ -172,14 +169,13 @@ class TrainingLoop:
         self._guard.flush()
         sums = dict(zip(_WINDOW, self._reduced_window(), strict=True))
         now = time.monotonic()
-        audio_seconds = sums["samples"] / self._sample_rate_hz
         self._write(
             {
-                "loss": sums["ctc"] / max(sums["labels"], 1),
+                "loss": sums["nats"] / max(sums["labels"], 1),
                 "auxiliary_loss": sums["auxiliary"] / sums["batches"],
                 "gradient_norm": sums["gradient_norm"] / sums["steps"],
                 "learning_rate": self._config.learning_rate * factor,
-                "audio_seconds_per_second": audio_seconds / (now - self._row_seconds),
+                self._learner.objective.speed: sums["amount"] / (now - self._row_seconds),
             }
         )
         self._window.zero_()
@@ -262,13 +258,7 @@ class TrainingLoop:
             return False
         if self._fabric.is_global_zero:
             save_weights(self._experiment.weights, weights)
-        self._write(
-            {
-                "validation_loss": result.loss,
-                "validation_wer": result.wer,
-                "validation_cer": result.cer,
-            }
-        )
+        self._write({f"validation_{name}": value for name, value in result.items()})
         return True
 
     def _save(self) -> None:

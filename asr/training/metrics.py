@@ -20,9 +20,11 @@ COLUMNS = (
     "gradient_norm",
     "learning_rate",
     "audio_seconds_per_second",
+    "tokens_per_second",
     "validation_loss",
     "validation_wer",
     "validation_cer",
+    "validation_word_perplexity",
     "hours",
 )
 """Losses are nats a label, error rates fractions; hours count all resumes together."""

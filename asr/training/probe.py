@@ -10,6 +10,7 @@ from asr.data.batch import Batch
 from asr.data.manifest import Utterance
 from asr.training.files import first_line
 from asr.training.learner import Learner
+from asr.training.objective import TrainingBatch
 
 logger = logging.getLogger(__name__)
 
@@ -48,7 +49,7 @@ def largest_batch(
     )
 
 
-def probe_memory(learner: Learner, batch: Batch, *, device: torch.device) -> None:
+def probe_memory(learner: Learner, batch: TrainingBatch, *, device: torch.device) -> None:
     """Run a batch forward and backward, leaving the learner as it was, and log the peak.
 
     Raises:
@@ -67,9 +68,8 @@ def probe_memory(learner: Learner, batch: Batch, *, device: torch.device) -> Non
         if not _is_out_of_memory(error):
             raise
         raise ValueError(
-            f"expected memory for {len(batch.ids)} x {batch.waveforms.shape[1]} samples in a "
-            f"batch, found: {first_line(error)}; lower data.batch_seconds (and raise "
-            "training.accumulate)"
+            f"expected memory for a batch of {batch.size}, found: {first_line(error)}; lower "
+            f"{learner.objective.batch_setting} (and raise training.accumulate)"
         ) from None
     finally:
         learner.forget_gradients()
@@ -80,9 +80,8 @@ def probe_memory(learner: Learner, batch: Batch, *, device: torch.device) -> Non
         else resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
     )
     logger.info(
-        "largest batch: %d utterances of %d samples, peak memory %.2f GiB on %s",
-        len(batch.ids),
-        batch.waveforms.shape[1],
+        "largest batch: %s, peak memory %.2f GiB on %s",
+        batch.size,
         peak_bytes / 2**30,
         device,
     )

@@ -2,11 +2,24 @@
 
 import logging
 import time
+from collections.abc import Callable, Mapping
 
 from rich.console import Console
 from rich.progress import BarColumn, Progress, TaskID, TextColumn, TimeElapsedColumn
 
 logger = logging.getLogger(__name__)
+
+# How the columns of metrics are shown, in this order.
+_TEXTS: Mapping[str, Callable[[float], str]] = {
+    "loss": "loss {:.3f}".format,
+    "learning_rate": "rate {:.2e}".format,
+    "audio_seconds_per_second": "{:.0f} audio s/s".format,
+    "tokens_per_second": "{:.0f} tokens/s".format,
+    "validation_loss": "validation loss {:.3f}".format,
+    "validation_cer": "CER {:.2%}".format,
+    "validation_wer": "WER {:.2%}".format,
+    "validation_word_perplexity": "word perplexity {:.1f}".format,
+}
 
 
 class ProgressDisplay:
@@ -25,7 +38,7 @@ class ProgressDisplay:
         self._visible = visible
         self._bar: Progress | None = None
         self._task = TaskID(0)
-        self._wer = ""
+        self._validated = ""
         self._loss = ""
         console = Console(stderr=True)
         if visible and console.is_terminal:
@@ -51,27 +64,22 @@ class ProgressDisplay:
         """Show a row of metrics."""
         if not self._visible:
             return
-        if "validation_wer" in row:
-            self._wer = f"  WER {row['validation_wer']:.1%}"
-            text = (
-                f"epoch {row['epoch']:.0f}  step {row['step']:.0f}  "
-                f"validation loss {row['validation_loss']:.3f}  "
-                f"WER {row['validation_wer']:.2%}  CER {row['validation_cer']:.2%}"
-            )
+        numbers = [text(row[name]) for name, text in _TEXTS.items() if name in row]
+        place = f"epoch {row['epoch']:.0f}  step {row['step']:.0f}"
+        validated = "validation_loss" in row
+        if validated:
+            self._validated = f"  {numbers[-1]}"
+            text = "  ".join([place, *numbers])
         else:
-            self._loss = f"loss {row['loss']:.3f}"
-            text = (
-                f"epoch {row['epoch']:.0f}  step {row['step']:.0f}/{self._last_step}  "
-                f"loss {row['loss']:.3f}  rate {row['learning_rate']:.2e}  "
-                f"{row['audio_seconds_per_second']:.0f} audio s/s  "
-                f"left {self._left(int(row['step']))}"
-            )
+            self._loss = numbers[0]
+            left = f"left {self._left(int(row['step']))}"
+            text = "  ".join([f"{place}/{self._last_step}", *numbers, left])
         if self._bar is None:
             logger.info(text)
             return
-        if "validation_wer" in row:
+        if validated:
             self._bar.console.print(text, highlight=False)
-        self._bar.update(self._task, numbers=self._loss + self._wer)
+        self._bar.update(self._task, numbers=self._loss + self._validated)
 
     def _left(self, step: int) -> str:
         done = step - self._first_step

@@ -32,7 +32,7 @@ class CtcStep(nn.Module):
             label_lengths: (batch,) int64.
 
         Returns:
-            `ctc`: (batch,) float32, negative log-likelihood of each utterance, in training mixed
+            `nats`: (batch,) float32, negative log-likelihood of each utterance, in training mixed
             with the mean of the intermediate blocks';
             `auxiliary`: scalar, sum of the encoder's own losses;
             `log_probs`: (batch, time, vocab); `lengths`: (batch,) int64, its frames.
@@ -52,7 +52,7 @@ class CtcStep(nn.Module):
         for loss in output.losses.values():
             auxiliary = auxiliary + loss.float()
         return {
-            "ctc": ctc,
+            "nats": ctc,
             "auxiliary": auxiliary,
             "log_probs": output.log_probs,
             "lengths": output.lengths,

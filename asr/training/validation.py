@@ -2,7 +2,7 @@
 
 import logging
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from typing import Protocol
 
 import torch
 from lightning.fabric import Fabric
@@ -17,22 +17,24 @@ from asr.training.learner import Learner
 logger = logging.getLogger(__name__)
 
 
-@dataclass(frozen=True, kw_only=True)
-class ValidationResult:
-    """How good the weights are.
+class Validator(Protocol):
+    """Says how good the weights are."""
 
-    Args:
-        loss: Nats a label over all utterances that CTC can align.
-        wer: Word error rate of greedy decoding, as a fraction.
-        cer: Character error rate of greedy decoding, as a fraction.
-    """
+    def run(self, learner: Learner, *, stop: Callable[[], bool]) -> dict[str, float] | None:
+        """Validate the weights that the model holds.
 
-    loss: float
-    wer: float
-    cer: float
+        Args:
+            learner: Holds the model.
+            stop: Asked before each batch whether to give up.
+
+        Returns:
+            `loss`, nats a label, and further figures by name, alike on all processes; None when
+            stopped.
+        """
+        ...
 
 
-class Validator:
+class CtcValidator:
     """Decodes the validation data.
 
     Args:
@@ -61,15 +63,12 @@ class Validator:
         self._sample_rate_hz = sample_rate_hz
         self._frame_seconds = frame_seconds
 
-    def run(self, learner: Learner, *, stop: Callable[[], bool]) -> ValidationResult | None:
-        """Validate the weights that the model holds.
-
-        Args:
-            learner: Holds the model.
-            stop: Asked before each batch whether to give up.
+    def run(self, learner: Learner, *, stop: Callable[[], bool]) -> dict[str, float] | None:
+        """Validate; see Validator.
 
         Returns:
-            The result, alike on all processes; None when stopped.
+            Nats a label over all utterances that CTC can align (`loss`), and word and character
+            error rate of greedy decoding as fractions (`wer`, `cer`).
         """
         words = pool(())
         characters = pool(())
@@ -77,11 +76,11 @@ class Validator:
         for batch in self._loader:
             if stop():
                 return None
-            losses = learner.evaluate(batch)
+            output = learner.evaluate(batch)
             durations_seconds = (batch.waveform_lengths / self._sample_rate_hz).tolist()
             hypotheses = greedy_decode(
-                losses.log_probs,
-                losses.lengths,
+                output["log_probs"],
+                output["lengths"],
                 self._tokenizer,
                 frame_seconds=self._frame_seconds,
                 durations_seconds=durations_seconds,
@@ -90,7 +89,7 @@ class Validator:
             heard = [hypothesis.text for hypothesis in hypotheses]
             words += pool(count_errors_batch(said, heard, unit="word"))
             characters += pool(count_errors_batch(said, heard, unit="character"))
-            ctc = losses.ctc.double().cpu()
+            ctc = output["nats"].double().cpu()
             aligned = ctc.isfinite()
             labels = batch.label_lengths.cpu()[aligned].sum()
             sums += torch.stack([ctc[aligned].sum(), labels.double(), (~aligned).sum().double()])
@@ -98,7 +97,7 @@ class Validator:
 
     def _reduce(
         self, words: ErrorCounts, characters: ErrorCounts, sums: torch.Tensor
-    ) -> ValidationResult:
+    ) -> dict[str, float]:
         counts = torch.tensor(
             [
                 words.errors,
@@ -116,8 +115,8 @@ class Validator:
                 "%d validation utterances are too short for their transcript: not in the loss",
                 left_out,
             )
-        return ValidationResult(
-            loss=loss / max(labels, 1),
-            wer=word_errors / max(word_length, 1),
-            cer=errors / max(length, 1),
-        )
+        return {
+            "loss": loss / max(labels, 1),
+            "wer": word_errors / max(word_length, 1),
+            "cer": errors / max(length, 1),
+        }

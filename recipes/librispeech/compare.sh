@@ -57,6 +57,10 @@ for name in data train_splits dev_splits; do
     [[ -z ${!name} ]] || options+=("--${name//_/-}" "${!name}")
 done
 
+compare_results() {
+    PYTHONPATH=$repository "$repository/.venv/bin/python" -m tools.compare_results "$@"
+}
+
 for seed in $(seq "$seeds"); do
     for row in ${rows//,/ }; do
         name=${row/:/-}-$seed
@@ -67,8 +71,8 @@ for seed in $(seq "$seeds"); do
             -- "model.attention.kind=${row##*:}" "training.seed=$seed" "$@"
         splits=()
         for split in ${test_splits//,/ }; do splits+=("$split=$root/$name.data/$split.jsonl"); done
-        "$repository/.venv/bin/python" "$repository/tools/compare_results.py" record --exp "$root/$name" \
+        compare_results record --exp "$root/$name" \
             --row "$row" --seed "$seed" --out "$results/$name.json" "${splits[@]}"
     done
 done
-"$repository/.venv/bin/python" "$repository/tools/compare_results.py" table "$results" --against "$against"
+compare_results table "$results" --against "$against"

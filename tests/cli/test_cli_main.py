@@ -18,8 +18,8 @@ def test_help_names_every_command_in_the_order_of_use_without_torch() -> None:
     result = _asr("--help", trace=True)
     assert result.returncode == 0
     listed = result.stdout.partition("Commands")[2]
-    names = re.findall(r"│ (prepare|tokenize|train|decode|score|attention|claims) ", listed)
-    assert names == ["prepare", "tokenize", "train", "decode", "score", "attention", "claims"]
+    names = re.findall(r"│ (prepare|tokenize|train|decode|score|attention|lm|claims) ", listed)
+    assert names == ["prepare", "tokenize", "train", "decode", "score", "attention", "lm", "claims"]
     assert re.search(r"\| +typer$", result.stderr, re.MULTILINE)
     assert not re.search(r"\| +torch$", result.stderr, re.MULTILINE)
 

@@ -53,6 +53,42 @@ def test_score_against_another_system(ref: Path, hyp: Path, tmp_path: Path) -> N
     assert "WER 66.67 %: difference -50.00 points" in result.stdout
 
 
+def test_the_page_compares_several_systems_named_by_what_tells_them_apart(
+    ref: Path, hyp: Path, tmp_path: Path
+) -> None:
+    others = []
+    for name, text in (("one", ""), ("two", "A B C")):
+        (tmp_path / name).mkdir()
+        others += ["--against", str(tmp_path / name / hyp.name)]
+        write_lines(Path(others[-1]), [{"id": "a", "text": text}, {"id": "b", "text": "E F"}])
+    target, record = tmp_path / "new" / "page.html", tmp_path / "score.json"
+    arguments = ["--ref", str(ref), "--hyp", str(hyp), "--html", str(target)]
+    result = CliRunner().invoke(app, [*arguments, *others, "--json", str(record)])
+    assert result.exit_code == 0, result.output
+    assert "Against one/hyp.jsonl with WER 66.67 %: difference -50.00 points" in result.stdout
+    assert "Against two/hyp.jsonl with WER 16.67 %: difference +0.00 points" in result.stdout
+    found = json.loads(record.read_text())
+    assert [item["system"] for item in found["comparisons"]] == ["one/hyp.jsonl", "two/hyp.jsonl"]
+    assert found["comparison"] == found["comparisons"][0]
+    assert "two/hyp.jsonl" in target.read_text()
+    assert list(target.parent.iterdir()) == [target]
+
+
+def test_the_same_file_twice_is_no_comparison(ref: Path, hyp: Path) -> None:
+    with pytest.raises(ValueError, match=r"different systems, found .*hyp\.jsonl twice"):
+        score(ref=ref, hyp=hyp, against=[hyp.parent / "." / hyp.name])
+
+
+def test_audio_is_put_into_a_page_only(ref: Path, hyp: Path, tmp_path: Path) -> None:
+    arguments = ["--ref", str(ref), "--hyp", str(hyp), "--embed-audio"]
+    result = CliRunner().invoke(app, arguments)
+    assert result.exit_code == 2
+    assert "needs --html" in result.output
+    with pytest.raises(FileNotFoundError, match=r"expected an audio file at .*a\.flac"):
+        score(ref=ref, hyp=hyp, html=tmp_path / "page.html", embed_audio=True)
+    assert not list(tmp_path.glob("page.html*"))
+
+
 def test_a_missing_hypothesis_is_an_error_unless_counted_as_deletions(
     ref: Path, tmp_path: Path
 ) -> None:

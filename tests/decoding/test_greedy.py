@@ -5,7 +5,7 @@ import pytest
 import torch
 from torch import Tensor
 
-from asr.decoding.greedy import BestPath, best_path, greedy_decode
+from asr.decoding.greedy import GreedyDecoder, best_path, greedy_decode
 from asr.decoding.hypothesis import Hypothesis, Word
 from asr.tokens.tokenizer import Tokenizer
 
@@ -136,13 +136,27 @@ def test_of_equal_labels_the_lowest_wins() -> None:
     assert path.labels.tolist() == [[0, 0]]
 
 
-def test_joined_paths_are_the_whole(letters: Tokenizer) -> None:
+def test_steps_are_the_whole() -> None:
+    """Chunks with padding in the middle of a run, and a chunk without any real frame."""
     log_probs = torch.randn(2, 9, 5, generator=torch.Generator().manual_seed(1)).log_softmax(2)
-    lengths = torch.tensor([9, 9])
-    whole = best_path(log_probs, lengths)
-    joined = BestPath.join([whole.stretch(slice(0, 4)), whole.stretch(slice(4, None))])
-    assert torch.equal(joined.labels, whole.labels)
-    assert torch.equal(joined.log_probs, whole.log_probs)
+    log_probs[1, 3:6] = torch.tensor([0.1, 0.1, 0.6, 0.1, 0.1]).log()
+    decoder = GreedyDecoder()
+    whole = decoder.step(
+        decoder.start(2, device=torch.device("cpu")), log_probs, torch.tensor([9, 9])
+    )
+    state = decoder.start(2, device=torch.device("cpu"))
+    places = [0, 0]
+    for lengths in ([4, 4], [3, 0], [2, 1], [0, 4]):
+        chunk = torch.full((2, 4, 5), torch.nan)
+        for item, length in enumerate(lengths):
+            start = places[item]
+            chunk[item, :length] = log_probs[item, start : start + length]
+            places[item] += length
+        state = decoder.step(state, chunk, torch.tensor(lengths))
+    assert decoder.finish(state) == decoder.finish(whole)
+    # The run of label 2 is one token, not two.
+    [token] = [t for t in decoder.finish(state)[1].best.tokens if t.start_frame <= 3 < t.end_frame]
+    assert (token.label, token.end_frame >= 6) == (2, True)
 
 
 def slow_oracle(

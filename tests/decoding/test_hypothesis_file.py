@@ -1,11 +1,12 @@
 import json
 import os
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
 from asr.data.json_lines import JsonLinesError
-from asr.decoding.hypothesis import Hypothesis, Word
+from asr.decoding.hypothesis import Alternative, Hypothesis, Word
 from asr.decoding.hypothesis_file import (
     FORMATS,
     HypothesisRecord,
@@ -63,6 +64,21 @@ def test_text_format_is_id_tab_text() -> None:
     assert FORMATS["txt"](record("a b"), Path()) == "a b\tzwei wörter"
 
 
+def test_nbest_are_written_and_read(tmp_path: Path) -> None:
+    nbest = (
+        Alternative(text="zwei wörter", score=-1.5, acoustic_score=-1.0, lm_score=-5.0),
+        Alternative(text="", score=-2.5, acoustic_score=-2.5, lm_score=0.0),
+    )
+    hypothesis = replace(HYPOTHESIS, nbest=nbest)
+    path = tmp_path / "hyp.jsonl"
+    write_hypotheses(path, [HypothesisRecord(id="a", hypothesis=hypothesis)])
+    assert json.loads(path.read_text(encoding="utf-8"))["nbest"] == [
+        {"text": "zwei wörter", "score": -1.5, "acoustic_score": -1.0, "lm_score": -5.0},
+        {"text": "", "score": -2.5, "acoustic_score": -2.5, "lm_score": 0.0},
+    ]
+    assert read_hypotheses(path) == {"a": hypothesis}
+
+
 @pytest.mark.parametrize(
     ("line", "message"),
     [
@@ -76,6 +92,11 @@ def test_text_format_is_id_tab_text() -> None:
         ('{"id": "a", "text": "x", "score": NaN}', "'score' of type int or float, found nan"),
         ('{"id": "a", "text": "x", "words": ["x"]}', "each of 'words' to be a JSON object"),
         ('{"id": "a", "text": "x", "words": [{"word": "x"}]}', "'start' of type int or float"),
+        ('{"id": "a", "text": "x", "nbest": ["x"]}', "each of 'nbest' to be a JSON object"),
+        (
+            '{"id": "a", "text": "x", "nbest": [{"text": "x", "score": 1}]}',
+            "'acoustic_score' of type int or float",
+        ),
         ('{"id": "first", "text": "y"}', "'first' again .first at .*hyp.jsonl:1."),
     ],
 )

@@ -9,7 +9,8 @@ import pytest
 import torch
 from torch import Tensor
 
-from asr.decoding.lexicon import LexiconConfig, LexiconDecoder, ScoredHypothesis
+from asr.decoding.decoder import Decoded, TokenSequence
+from asr.decoding.lexicon import LexiconConfig, LexiconDecoder
 from asr.decoding.lexicon_words import LexiconWord
 from asr.schema import parse
 
@@ -61,8 +62,24 @@ def arpa(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def decoder(arpa: Path, **settings: float) -> LexiconDecoder:
-    config = parse(LexiconConfig, settings, where="")
-    return LexiconDecoder(WORDS, arpa, vocab_size=VOCAB_SIZE, config=config)
+    given = {"beam_size": 100, "lm_weight": 0.5, "word_score": 0.0} | settings
+    config = parse(LexiconConfig, given, where="")
+    return LexiconDecoder(WORDS, arpa, config, vocab_size=VOCAB_SIZE)
+
+
+def decode(decoder: LexiconDecoder, log_probs: Tensor, *, chunk: int | None = None) -> Decoded:
+    """One item (time, vocab), in steps of so many frames."""
+    state = decoder.start(1, device=log_probs.device)
+    for part in torch.split(log_probs, chunk or max(1, len(log_probs))):
+        state = decoder.step(state, part.unsqueeze(0), torch.tensor([len(part)]))
+    [decoded] = decoder.finish(state)
+    return decoded
+
+
+def text(sequence: TokenSequence) -> str:
+    assert sequence.words is not None
+    assert sequence.tokens == tuple(chain.from_iterable(word.tokens for word in sequence.words))
+    return " ".join(word.text for word in sequence.words)
 
 
 def random_log_probs(frames: int, seed: int) -> Tensor:
@@ -112,12 +129,6 @@ def brute_force(
     return scores
 
 
-def nbest(decoder: LexiconDecoder, log_probs: Tensor, count: int) -> list[ScoredHypothesis]:
-    return decoder.nbest(
-        log_probs, count=count, frame_seconds=0.04, duration_seconds=0.04 * len(log_probs)
-    )
-
-
 @pytest.mark.parametrize("seed", range(3))
 @pytest.mark.parametrize(("lm_weight", "word_score"), [(0.7, 0.4), (1.5, -1.0), (0.0, 0.0)])
 def test_equals_a_sum_over_all_alignments_of_all_sentences(
@@ -125,24 +136,26 @@ def test_equals_a_sum_over_all_alignments_of_all_sentences(
 ) -> None:
     log_probs = random_log_probs(6, seed)
     expected = brute_force(log_probs, lm_weight=lm_weight, word_score=word_score)
-    found = nbest(
-        decoder(arpa, lm_weight=lm_weight, word_score=word_score, **WIDE), log_probs, 10_000
-    )
+    settings = {"lm_weight": lm_weight, "word_score": word_score, "nbest": 10_000}
+    decoded = decode(decoder(arpa, **settings, **WIDE), log_probs)
+    assert decoded.best == decoded.nbest[0]
     assert len(expected) > 100
-    assert {item.hypothesis.text for item in found} == expected.keys()
-    for item in found:
-        score, acoustic, lm = expected[item.hypothesis.text]
-        assert item.hypothesis.score == pytest.approx(score, abs=1e-4)
+    assert len(decoded.nbest) == len(expected)
+    assert set(map(text, decoded.nbest)) == expected.keys()
+    for item in decoded.nbest:
+        score, acoustic, lm = expected[text(item)]
+        assert item.score == pytest.approx(score, abs=1e-4)
         assert item.acoustic_score == pytest.approx(acoustic, abs=1e-4)
         assert item.lm_score == pytest.approx(lm, abs=1e-4)
-    scores = [item.hypothesis.score for item in found]
+    scores = [item.score for item in decoded.nbest]
     assert scores == sorted(scores, reverse=True)
 
 
 def test_narrow_beam_finds_the_clear_sentence(arpa: Path) -> None:
     log_probs = peaky([1, 2, 2, 0, 2, 0, 3, 3, 0, 1])
-    hypothesis = nbest(decoder(arpa, beam_size=8, candidate_labels=3), log_probs, 1)[0].hypothesis
-    assert hypothesis.text == "ABB BA A"
+    decoded = decode(decoder(arpa, beam_size=8, candidate_labels=3), log_probs)
+    assert text(decoded.best) == "ABB BA A"
+    assert decoded.nbest == ()
 
 
 def peaky(labels: list[int], probability: float = 0.97) -> Tensor:
@@ -152,27 +165,28 @@ def peaky(labels: list[int], probability: float = 0.97) -> Tensor:
     return probabilities.log()
 
 
-def test_times_and_confidence_by_hand(arpa: Path) -> None:
+def frames_of_words(sequence: TokenSequence) -> list[tuple[int, int]]:
+    return [
+        (word.tokens[0].start_frame, word.tokens[-1].end_frame) for word in sequence.words or ()
+    ]
+
+
+def test_frames_and_posteriors_by_hand(arpa: Path) -> None:
     # Words that end in a token of several frames, follow each other without a blank, and repeat.
-    labels = [0, 1, 1, 0, 2, 2, 2, 3, 3, 0, 0, 1, 0]
-    log_probs = peaky(labels)
+    log_probs = peaky([0, 1, 1, 0, 2, 2, 2, 3, 3, 0, 0, 1, 0])
     log_probs[5] = torch.tensor([0.05, 0.05, 0.85, 0.05]).log()
     log_probs[11] = torch.tensor([0.2, 0.6, 0.1, 0.1]).log()
-    [hypothesis] = decoder(arpa, lm_weight=0.1).decode(
-        log_probs.unsqueeze(0),
-        torch.tensor([len(labels)]),
-        frame_seconds=0.04,
-        durations_seconds=[0.47],
-    )
-    assert hypothesis.text == "AB BA A"
-    assert [word.word for word in hypothesis.words] == ["AB", "BA", "A"]
-    starts = [word.start_seconds for word in hypothesis.words]
-    ends = [word.end_seconds for word in hypothesis.words]
-    assert starts == pytest.approx([0.04, 0.28, 0.44])
-    assert ends == pytest.approx([0.28, 0.36, 0.47])
-    confidence = [word.confidence for word in hypothesis.words]
-    assert confidence == pytest.approx([0.97, 0.97, 0.6], abs=1e-4)
-    assert hypothesis.duration_seconds == 0.47
+    best = decode(decoder(arpa, lm_weight=0.1), log_probs).best
+    assert text(best) == "AB BA A"
+    assert frames_of_words(best) == [(1, 7), (7, 9), (11, 12)]
+    assert [(token.label, token.start_frame, token.end_frame) for token in best.tokens] == [
+        (1, 1, 3),
+        (2, 4, 7),
+        (3, 7, 9),
+        (1, 11, 12),
+    ]
+    posteriors = [token.posterior for token in best.tokens]
+    assert posteriors == pytest.approx([0.97, 0.97, 0.97, 0.6], abs=1e-4)
 
 
 def test_batch_and_padding_change_nothing(arpa: Path) -> None:
@@ -180,52 +194,71 @@ def test_batch_and_padding_change_nothing(arpa: Path) -> None:
     log_probs = torch.full((3, 7, VOCAB_SIZE + 1), math.nan)
     for item, length in enumerate(lengths):
         log_probs[item, :length] = random_log_probs(length, seed=item)
-    search = decoder(arpa)
-    found = search.decode(
-        log_probs, torch.tensor(lengths), frame_seconds=0.04, durations_seconds=[1.0, 0.01, 0.5]
-    )
-    for item, (length, seconds) in enumerate(zip(lengths, [1.0, 0.01, 0.5], strict=True)):
-        [alone] = search.decode(
-            log_probs[item : item + 1, :length],
-            torch.tensor([length]),
-            frame_seconds=0.04,
-            durations_seconds=[seconds],
-        )
-        assert found[item] == alone
-    assert (found[1].text, found[1].score, found[1].words) == ("", 0.0, ())
+    search = decoder(arpa, nbest=3)
+    state = search.step(search.start(3, device=log_probs.device), log_probs, torch.tensor(lengths))
+    found = search.finish(state)
+    for item, length in enumerate(lengths):
+        assert found[item] == decode(search, log_probs[item, :length])
+    assert [(text(one), one.score) for one in found[1].nbest] == [("", 0.0)]
 
 
-def test_long_recording_is_cut_in_pauses(arpa: Path) -> None:
-    stretches = [[0, 1, 0, 2, 1, 0, 0], [0, 0, 0, 3, 3, 0, 1, 0], [0, 1, 2, 0]]
-    search = decoder(arpa, limit_seconds=0.4)
-    [found] = search.decode(
-        peaky([*chain.from_iterable(stretches)]).unsqueeze(0),
-        torch.tensor([19]),
-        frame_seconds=0.04,
-        durations_seconds=[0.75],
-    )
-    parts = [nbest(search, peaky(labels), 1)[0].hypothesis for labels in stretches]
-    assert found.text == "A BA BA A AB"
-    assert found.text == " ".join(part.text for part in parts)
-    assert found.score == pytest.approx(sum(part.score for part in parts))
-    assert found.duration_seconds == 0.75
-    times = [(word.start_seconds, word.end_seconds) for word in found.words]
-    assert times == [
-        pytest.approx((0.04 * start, 0.04 * end))
-        for start, end in [(1, 2), (3, 5), (10, 12), (13, 14), (16, 18)]
-    ]
+STRETCHES = [[0, 1, 0, 2, 1, 0, 0], [0, 0, 0, 3, 3, 0, 1, 0], [0, 1, 2, 0]]
+
+
+@pytest.mark.parametrize("chunk", [None, 1, 4, 11])
+def test_long_recording_is_cut_in_pauses(arpa: Path, chunk: int | None) -> None:
+    search = decoder(arpa, limit_frames=10)
+    best = decode(search, peaky([*chain.from_iterable(STRETCHES)]), chunk=chunk).best
+    parts = [decode(search, peaky(labels)).best for labels in STRETCHES]
+    assert text(best) == "A BA BA A AB" == " ".join(map(text, parts))
+    assert best.score == pytest.approx(sum(part.score for part in parts))
+    assert best.acoustic_score == pytest.approx(sum(part.acoustic_score for part in parts))
+    assert best.lm_score == pytest.approx(sum(part.lm_score for part in parts))
+    assert frames_of_words(best) == [(1, 2), (3, 5), (10, 12), (13, 14), (16, 18)]
+
+
+def test_nbest_of_a_long_recording_are_the_best_of_all_combinations(arpa: Path) -> None:
+    parts = [peaky(labels, 0.6) for labels in STRETCHES]
+    every = [decode(decoder(arpa, nbest=50), part).nbest for part in parts]
+    combinations = sorted(
+        (sum(one.score for one in some), " ".join(filter(None, map(text, some))))
+        for some in product(*every)
+    )[::-1][:20]
+    found = decode(decoder(arpa, nbest=20, limit_frames=10), torch.cat(parts)).nbest
+    assert [one.score for one in found] == pytest.approx([score for score, _ in combinations])
+    assert list(map(text, found)) == [words for _, words in combinations]
+
+
+def test_decoded_frames_are_freed(arpa: Path) -> None:
+    search = decoder(arpa, limit_frames=10)
+    state = search.start(1, device=torch.device("cpu"))
+    log_probs = peaky([*chain.from_iterable(STRETCHES)] * 20).unsqueeze(0)
+    [item] = search.step(state, log_probs, torch.tensor([log_probs.shape[1]]))
+    assert item.first_frame + len(item.pending) == log_probs.shape[1]
+    rows = item.pending.untyped_storage().nbytes() / (4 * (VOCAB_SIZE + 1))
+    assert rows == len(item.pending) <= 10
+
+
+def test_step_leaves_the_state_before_it(arpa: Path) -> None:
+    search = decoder(arpa, limit_frames=10)
+    log_probs = peaky([*chain.from_iterable(STRETCHES)]).unsqueeze(0)
+    lengths = torch.tensor([log_probs.shape[1]])
+    start = search.step(search.start(1, device=log_probs.device), log_probs[:, :0], lengths * 0)
+    first = search.finish(search.step(start, log_probs, lengths))
+    assert search.finish(search.step(start, log_probs, lengths)) == first
 
 
 def test_unfinished_word_is_left_out(arpa: Path) -> None:
     # A narrow beam follows the second label, which is no word, to the end.
-    found = nbest(decoder(arpa, beam_threshold=1.0, lm_weight=0.0), peaky([3, 0, 2], 0.9999), 5)
-    assert [item.hypothesis.text for item in found] == ["BA"]
-    assert found[0].hypothesis.words[0].end_seconds == pytest.approx(0.04)
+    settings = {"beam_threshold": 1.0, "lm_weight": 0.0, "nbest": 5}
+    found = decode(decoder(arpa, **settings), peaky([3, 0, 2], 0.9999)).nbest
+    assert list(map(text, found)) == ["BA"]
+    assert frames_of_words(found[0]) == [(0, 1)]
 
 
 def test_other_number_of_labels(arpa: Path) -> None:
     with pytest.raises(ValueError, match="expected log_probs of 4 labels, found 6"):
-        nbest(decoder(arpa), torch.zeros(2, 6), 1)
+        decode(decoder(arpa), torch.zeros(2, 6))
 
 
 @pytest.mark.parametrize(
@@ -236,7 +269,9 @@ def test_other_number_of_labels(arpa: Path) -> None:
         ({"beam_threshold": 0.0}, "beam_threshold"),
         ({"lm_weight": -0.1}, "lm_weight"),
         ({"word_score": math.nan}, "word_score"),
-        ({"limit_seconds": 0.0}, "limit_seconds"),
+        ({"limit_frames": 0}, "limit_frames"),
+        ({"nbest": 0}, "nbest"),
+        ({"nbest": 4, "beam_size": 3}, "expected nbest <= beam_size, found 4 and 3"),
     ],
 )
 def test_config_is_checked(arpa: Path, settings: dict[str, float], message: str) -> None:

@@ -7,7 +7,12 @@ from torch import Tensor
 from asr.model.attention import OFFLINE, Mode, causal, chunked
 from asr.model.encoders import parse_encoder
 from asr.model.encoders.lite_transformer import LiteTransformerConfig
-from asr.model.long_short import DynamicConvolution, LightweightConvolution, ShortRange
+from asr.model.long_short import (
+    SHORT_RANGE,
+    DynamicConvolution,
+    LightweightConvolution,
+    ShortRange,
+)
 
 
 def _expected(x: Tensor, weight: Tensor, mode: Mode) -> Tensor:
@@ -44,6 +49,36 @@ def test_dynamic_convolution(mode: Mode) -> None:
     weight = torch.softmax(module.predict(x).view(2, 11, 3, 5), dim=3).repeat_interleave(2, dim=2)
     output = module(x, mode=mode, state=None).output
     torch.testing.assert_close(output, _expected(x, weight, mode))
+
+
+@pytest.mark.filterwarnings("ignore")  # Of the other implementation's own imports.
+@pytest.mark.parametrize("kind", ["lightweight", "dynamic"])
+def test_convolution_equals_transformers_convbert(kind: str) -> None:
+    library = pytest.importorskip("transformers.models.convbert.modeling_convbert")
+    config = library.ConvBertConfig(
+        hidden_size=12, num_attention_heads=3, head_ratio=1, conv_kernel_size=5
+    )
+    # Its convolution acts on half of its features, by kernels made from a product of two maps.
+    theirs = library.ConvBertSelfAttention(config).eval()
+    ours = SHORT_RANGE[kind](width=6, heads=3, kernel=5, dropout=0.0)
+    first_half = torch.eye(6, 12)
+    with torch.no_grad():
+        theirs.conv_out_layer.weight.copy_(first_half)
+        theirs.conv_out_layer.bias.zero_()
+        theirs.key_conv_attn_layer.depthwise.weight.zero_()[:, :, 2] = 1
+        theirs.key_conv_attn_layer.pointwise.weight.copy_(first_half.unsqueeze(2))
+        theirs.query.weight.zero_()
+        theirs.query.bias.fill_(1)
+        theirs.conv_kernel_layer.weight.zero_()
+        theirs.conv_kernel_layer.bias.zero_()
+        if isinstance(ours, LightweightConvolution):
+            theirs.conv_kernel_layer.bias.copy_(ours.weight.flatten())
+        else:
+            theirs.conv_kernel_layer.weight.copy_(ours.predict.weight)
+        x = torch.randn(2, 11, 12)
+        expected = theirs(x)[0][:, :, 6:]
+        output = ours(x[:, :, :6].contiguous(), mode=OFFLINE, state=None).output
+    torch.testing.assert_close(output, expected)
 
 
 @pytest.mark.parametrize("kind", ["lightweight", "dynamic"])

@@ -6,6 +6,7 @@ from asr.scoring.counts import (
     ErrorCounts,
     Unit,
     align_words,
+    align_words_batch,
     count_errors,
     count_errors_batch,
     pool,
@@ -132,6 +133,14 @@ def test_the_alignment_has_the_counted_errors_and_both_sentences() -> None:
         assert kinds.count("S") == count.substitutions
         assert kinds.count("D") == count.deletions
         assert kinds.count("I") == count.insertions
+
+
+def test_many_are_aligned_as_each_alone() -> None:
+    references, hypotheses = ["A B C", "", "D"], ["A X", "Y", "D"]
+    found = align_words_batch(references, hypotheses)
+    assert found == [align_words(*both) for both in zip(references, hypotheses, strict=True)]
+    assert [[pair.error for pair in pairs] for pairs in found] == [["", "S", "D"], ["I"], [""]]
+    assert align_words_batch([], []) == []
 
 
 def test_rate_and_the_rule_for_empty_references() -> None:

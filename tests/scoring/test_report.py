@@ -21,13 +21,14 @@ REFERENCES = [
     utterance("u4", "It\u2019s late", "cay"),
 ]
 HYPOTHESES = {"u4": "its late", "u3": "UM", "u2": "A DOG RAN", "u1": "THE BAT SAT THE MAT NOW"}
+OTHER = {**HYPOTHESES, "u1": "THE CAT SAT ON THE MAT"}
 # By hand. Words: u1 one substitution, deletion, insertion; u3 one insertion; u4 one substitution.
 # Characters: u1 C/B, ON and a blank deleted, " NOW" inserted; u3 UM inserted; u4 ' deleted.
 
 
 @pytest.fixture(scope="module")
 def report() -> ScoreReport:
-    return score(REFERENCES, HYPOTHESES, against={**HYPOTHESES, "u1": "THE CAT SAT ON THE MAT"})
+    return score(REFERENCES, HYPOTHESES, against={"base": OTHER})
 
 
 def test_pooled_counts_by_hand(report: ScoreReport) -> None:
@@ -78,7 +79,23 @@ def test_comparison_against_another_system(report: ScoreReport) -> None:
     assert report.comparison.other.errors == 2
     assert report.comparison.difference == pytest.approx(3 / 11)
     assert report.comparison.by_speaker is not None
-    assert score(REFERENCES, HYPOTHESES).comparison is None
+    assert report.comparisons == (report.comparison,)
+    alone = score(REFERENCES, HYPOTHESES)
+    assert alone.comparison is None
+    assert alone.comparisons == ()
+
+
+def test_several_systems_are_compared_in_their_order_with_corrected_p_values() -> None:
+    others = {"base": OTHER, "same": HYPOTHESES, "last": {**HYPOTHESES, "u2": ""}}
+    report = score(REFERENCES, HYPOTHESES, against=others)
+    assert [item.system for item in report.comparisons] == ["base", "same", "last"]
+    assert report.comparison == report.comparisons[0]
+    assert [item.difference for item in report.comparisons] == pytest.approx([3 / 11, 0, -3 / 11])
+    # Drawing signs of a single difference, every sum is as far from 0: p is 1, corrected too.
+    found = [item.by_utterance.matched_pairs_holm_p for item in report.comparisons]
+    assert found == [1.0, 1.0, 1.0]
+    assert to_text(report).count("(matched pairs, Holm over 3)") == 6
+    assert len(json.loads(to_json(report))["comparisons"]) == 3
 
 
 def test_text_shows_headline_table_and_alignment(report: ScoreReport) -> None:
@@ -89,7 +106,7 @@ def test_text_shows_headline_table_and_alignment(report: ScoreReport) -> None:
     assert lines[1].startswith("CER 27.50 % [")
     assert lines[2].startswith("4 utterances, 0.04 h of audio; 11 words, 40 characters")
     assert lines[3].startswith("3 speakers are few")
-    assert "Against another system with WER 18.18 %: difference +27.27 points" in to_text(report)
+    assert "Against base with WER 18.18 %: difference +27.27 points" in to_text(report)
     start = lines.index("u1, speaker ann: 3 errors in 6 words, S/D/I 1/1/1")
     assert lines[start + 1 : start + 4] == [
         "  REF:  THE CAT SAT ON THE MAT ***",
@@ -133,7 +150,8 @@ def test_words_for_silence_alone_have_no_rate() -> None:
 
 def test_without_speakers_there_is_neither_table_nor_interval() -> None:
     references = [utterance("u1", "A B"), utterance("u2", "C D", None)]
-    report = score(references, {"u1": "A", "u2": "C D"}, against={"u1": "A B", "u2": "C D"})
+    other = {"u1": "A B", "u2": "C D"}
+    report = score(references, {"u1": "A", "u2": "C D"}, against={"base": other})
     assert report.speakers == ()
     assert report.words.by_speaker.low is None
     assert "no speaker given for 1 utterances (by speaker, 0)" in to_text(report)
@@ -161,8 +179,8 @@ def test_json_has_every_field_and_each_rate(report: ScoreReport) -> None:
 
 
 def test_the_report_repeats(report: ScoreReport) -> None:
-    other = {**HYPOTHESES, "u1": "THE CAT SAT ON THE MAT"}
-    assert score(REFERENCES, dict(reversed(HYPOTHESES.items())), against=other) == report
+    again = score(REFERENCES, dict(reversed(HYPOTHESES.items())), against={"base": OTHER})
+    assert again == report
 
 
 def test_missing_and_extra_hypotheses_are_named() -> None:
@@ -178,8 +196,8 @@ def test_missing_and_extra_hypotheses_are_named() -> None:
 
 
 def test_the_other_system_is_matched_too() -> None:
-    with pytest.raises(ValueError, match="hypotheses to compare with for the same 4 utterances"):
-        score(REFERENCES, HYPOTHESES, against={"u1": "A"})
+    with pytest.raises(ValueError, match=r"compare with \(base\) for the same 4 utterances"):
+        score(REFERENCES, HYPOTHESES, against={"base": {"u1": "A"}})
 
 
 def test_missing_as_deletions_counts_empty_hypotheses() -> None:

@@ -1,3 +1,4 @@
+import hashlib
 import io
 import logging
 import pickle
@@ -6,7 +7,7 @@ from pathlib import Path
 import pytest
 import sentencepiece
 
-from asr.tokens.tokenizer import Tokenizer, TokenizerKind, train_tokenizer
+from asr.tokens.tokenizer import Tokenizer, TokenizerKind, check_same_tokenizer, train_tokenizer
 
 TEXTS = [
     "SHE SELLS SEA SHELLS BY THE SEA SHORE",
@@ -169,3 +170,20 @@ def test_pickled_for_loader_workers(tokenizer: Tokenizer) -> None:
     copy = pickle.load(io.BytesIO(pickle.dumps(tokenizer)))
     assert copy.encode(TEXTS[2]) == tokenizer.encode(TEXTS[2])
     assert copy.pieces == tokenizer.pieces
+
+
+def test_the_digest_tells_tokenizers_apart(letters: Tokenizer, tmp_path: Path) -> None:
+    letters.save(tmp_path)
+    assert letters.digest == hashlib.sha256((tmp_path / "tokenizer.model").read_bytes()).hexdigest()
+    check_same_tokenizer(language_model=Tokenizer.load(tmp_path), recogniser=letters)
+    # The same pieces in number, not in name.
+    pieces = letters.vocab_size
+    other = train_tokenizer(
+        [chr(ord("a") + i) for i in range(pieces - 2)], vocab_size=None, kind="char"
+    )
+    with pytest.raises(
+        ValueError,
+        match=rf"over the same token pieces, found another tokenizer \({other.vocab_size} pieces, "
+        rf"the recogniser's has {pieces}\)",
+    ):
+        check_same_tokenizer(language_model=other, recogniser=letters)

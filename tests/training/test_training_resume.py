@@ -20,7 +20,7 @@ from asr.training.checkpoint import latest_checkpoint, load_checkpoint
 from asr.training.learner import Learner
 from asr.training.metrics import MetricsWriter
 from asr.training.run import train
-from asr.training.validation import Validator
+from asr.training.validation import CtcValidator
 
 LoadConfig = Callable[..., ExperimentConfig]
 _CLOCK = ("hours", "audio_seconds_per_second")
@@ -134,7 +134,7 @@ def _crash_after(calls: int, function: Callable[..., Any], *, before: bool) -> C
         (loop, "save_checkpoint", 6, True),
         (loop, "save_checkpoint", 6, False),
         (loop, "save_weights", 2, False),
-        (Validator, "run", 2, True),
+        (CtcValidator, "run", 2, True),
         (MetricsWriter, "write", 5, False),
         (Learner, "backward", 9, False),
     ],
@@ -206,7 +206,7 @@ def test_signal_during_validation_keeps_the_epoch(
     with monkeypatch.context() as patch:
         patch.setattr(Learner, "evaluate", evaluate)
         patch.setattr(
-            Validator, "run", lambda self, learner, *, stop: _validate_twice(self, learner, stop)
+            CtcValidator, "run", lambda self, learner, *, stop: _validate_twice(self, learner, stop)
         )
         outcome = train(load(), out)
     assert outcome.signal == signal.SIGTERM
@@ -215,7 +215,7 @@ def test_signal_during_validation_keeps_the_epoch(
     _assert_same_run(out, whole)
 
 
-def _validate_twice(validator: Validator, learner: Learner, stop: Callable[[], bool]) -> None:
+def _validate_twice(validator: CtcValidator, learner: Learner, stop: Callable[[], bool]) -> None:
     batch = next(iter(validator._loader))
     learner.evaluate(batch)
     assert stop()

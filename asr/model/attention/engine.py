@@ -131,13 +131,19 @@ class Job:
         if self.config.pattern == "window" or self.mode.kind == "chunked":
             groups.append(self._window(blocks, content, keys, start=start, window=block))
         groups += [(columns, columns.scores(content)) for columns in self.fixed]
-        scores = [scores for _, scores in groups]
-        weights = torch.softmax(torch.cat(scores, dim=4) if len(scores) > 1 else scores[0], dim=4)
-        split = torch.split(self.dropout(weights), [each.shape[4] for each in scores], dim=4)
+        if len(groups) == 1:
+            [(columns, scores)] = groups
+            return _out_of_blocks(columns.mix(self._weights(scores)), queries)
+        weights = self._weights(torch.cat([scores for _, scores in groups], dim=4))
+        split = torch.split(weights, [scores.shape[4] for _, scores in groups], dim=4)
         mixed = groups[0][0].mix(split[0])
         for (columns, _), part in zip(groups[1:], split[1:], strict=True):
             mixed = mixed + columns.mix(part)
         return _out_of_blocks(mixed, queries)
+
+    def _weights(self, scores: Tensor) -> Tensor:
+        weights: Tensor = self.dropout(torch.softmax(scores, dim=4))
+        return weights
 
     def _window(
         self, query: Tensor, content: Tensor, keys: Keys, *, start: int, window: Window

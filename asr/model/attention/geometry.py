@@ -1,6 +1,7 @@
 """Where the queries and keys of a block are, and which of them may attend."""
 
 from functools import lru_cache
+from typing import NamedTuple
 
 import torch
 from torch import Tensor
@@ -12,6 +13,13 @@ from asr.model.positions import sinusoids
 
 # Pairs of a block up to which its geometry is kept for the next layers and chunks.
 _KEPT_PAIRS = 1 << 18
+
+
+class Rotation(NamedTuple):
+    """Factors (time, width) of [b | a] and of [a | b]; see RelativePositions."""
+
+    sine: Tensor
+    cosine: Tensor
 
 
 class Geometry:
@@ -27,21 +35,28 @@ class Geometry:
         self.query_frames, self.key_frames = query_frames, key_frames
         self.penalty = None if allowed is None else penalty(allowed).unsqueeze(0)
         """What forbids pairs: (1, time, column) float32."""
-        self._sinusoids: dict[tuple[int, torch.dtype], tuple[Tensor, Tensor]] = {}
+        self._rotations: dict[tuple[int, torch.dtype], tuple[Rotation, Tensor]] = {}
 
     @property
     def distance(self) -> Tensor:
         """Frames from each key to each query, i - j: (time, column)."""
         return self.query_frames.unsqueeze(1) - self.key_frames
 
-    def sinusoids(self, width: int, dtype: torch.dtype) -> tuple[Tensor, Tensor]:
-        """Of the query frames (time, width) and of the key frames (column, width)."""
+    def rotation(self, width: int, dtype: torch.dtype) -> tuple[Rotation, Tensor]:
+        """How queries (time, width) are rotated, and the sinusoids of the keys (column, width)."""
+        if _is_compiling():
+            return self._rotation(width, dtype)
         key = (width, dtype)
-        if key not in self._sinusoids:
-            frames = (self.query_frames, self.key_frames)
-            queries, keys = (sinusoids(each, width).to(dtype) for each in frames)
-            self._sinusoids[key] = (queries, keys)
-        return self._sinusoids[key]
+        if key not in self._rotations:
+            # Tensors of inference mode could not be used in training.
+            with torch.inference_mode(mode=False):
+                self._rotations[key] = self._rotation(width, dtype)
+        return self._rotations[key]
+
+    def _rotation(self, width: int, dtype: torch.dtype) -> tuple[Rotation, Tensor]:
+        sine, cosine = sinusoids(self.query_frames, width).to(dtype).chunk(2, dim=1)
+        rotation = Rotation(torch.cat([sine, sine], dim=1), torch.cat([-cosine, cosine], dim=1))
+        return rotation, sinusoids(self.key_frames, width).to(dtype)
 
 
 def window_geometry(
@@ -66,10 +81,13 @@ def window_geometry(
     Returns:
         The geometry; a small one is made once.
     """
-    compiling = torch.compiler.is_compiling() or torch.compiler.is_exporting()
-    if compiling or window.rows * window.columns > _KEPT_PAIRS:
+    if _is_compiling() or window.rows * window.columns > _KEPT_PAIRS:
         return _make(window, mode, (before, after), dilation, device)
     return _kept(window, mode, (before, after), dilation, device)
+
+
+def _is_compiling() -> bool:
+    return torch.compiler.is_compiling() or torch.compiler.is_exporting()
 
 
 def _make(
@@ -95,4 +113,5 @@ def _kept(
     dilation: int,
     device: torch.device,
 ) -> Geometry:
-    return _make(window, mode, reach, dilation, device)
+    with torch.inference_mode(mode=False):
+        return _make(window, mode, reach, dilation, device)

@@ -57,8 +57,8 @@ class RelativePositions(nn.Module):
     With c_i = W_r^T (q_i + v), split into the parts a_i and b_i that meet sines and cosines, the
     addition theorems give
 
-        c_i . R_{i-j} = (a_i sin(i w) + b_i cos(i w)) . cos(j w)
-                      + (b_i sin(i w) - a_i cos(i w)) . sin(j w)
+        c_i . R_{i-j} = (b_i sin(i w) - a_i cos(i w)) . sin(j w)
+                      + (a_i sin(i w) + b_i cos(i w)) . cos(j w)
 
     so that the term is the product of a rotated query with a fixed key.
 
@@ -83,13 +83,13 @@ class RelativePositions(nn.Module):
         """
         head_dim = query.shape[-1]
         width = self.projection.weight.shape[1]
-        weight = self.projection.weight.view(-1, head_dim, width)[heads] * head_dim**-0.5
+        weight = self.projection.weight.view(-1, head_dim, width)[heads].to(query.dtype)
         # (head, head_dim, width)
-        bias = self.bias[heads, None, None].to(query.dtype)
-        a, b = ((query + bias) @ weight.unsqueeze(1).to(query.dtype)).chunk(2, dim=-1)
-        of_queries, of_keys = geometry.sinusoids(width, query.dtype)
-        sine, cosine = of_queries.chunk(2, dim=1)
-        rotated = torch.cat([b * sine - a * cosine, a * sine + b * cosine], dim=-1)
+        scaled = (query + self.bias[heads, None, None].to(query.dtype)) * head_dim**-0.5
+        rows = scaled @ weight.unsqueeze(1)
+        rotation, of_keys = geometry.rotation(width, query.dtype)
+        swapped = rows.roll(width // 2, dims=-1)
+        rotated = torch.addcmul(rows * rotation.cosine, swapped, rotation.sine)
         scores: Tensor = rotated @ of_keys.T
         return scores
 

@@ -64,10 +64,14 @@ class SoftmaxAttention(Attention):
         self.output = nn.Linear(width, width)
         self._window_frames = window_of_layer(config, layer=layer, layers=layers)
         self._runs = dilations_of_heads(config, heads=heads)
+        self._capabilities = self._find_capabilities()
 
     @property
     def capabilities(self) -> Capabilities:
         """What this instance can do."""
+        return self._capabilities
+
+    def _find_capabilities(self) -> Capabilities:
         config = self.config
         modes = {"offline", "causal", "chunked"}
         if config.positions == "alibi" and config.alibi_sides == "split":
@@ -224,14 +228,8 @@ class SoftmaxAttention(Attention):
         """Whether the fused kernel serves: every key for every query, and no dropout."""
         nothing_added = self.config.positions == "none" and self.scores.span is None
         all_keys = self._window_frames is None and self.config.pattern == "window"
-        no_dropout = not self.training or self.dropout.p == 0
-        return (
-            mode.kind == "offline"
-            and nothing_added
-            and all_keys
-            and no_dropout
-            and self.persistent is None
-        )
+        all_keys = all_keys and mode.kind == "offline" and self.persistent is None
+        return nothing_added and all_keys and (not self.training or self.dropout.p == 0)
 
     def _runs_of_heads(
         self, query: Tensor, keys: Keys, fixed: list[FixedColumns], *, start: int, mode: Mode
@@ -239,6 +237,9 @@ class SoftmaxAttention(Attention):
         """Attend with each run of heads that share a dilation."""
         contexts = []
         for heads, dilation in self._runs:
+            columns = [each.of(heads, copies=dilation) for each in fixed]
+            if self.persistent is not None:
+                columns.append(self.persistent.columns(heads, query.dtype))
             job = Job(
                 config=self.config,
                 terms=self.scores,
@@ -247,14 +248,13 @@ class SoftmaxAttention(Attention):
                 reach=self._reach(),
                 heads=heads,
                 dilation=dilation,
-                fixed=[columns.of(heads, copies=dilation) for columns in fixed]
-                + (
-                    [] if self.persistent is None else [self.persistent.columns(heads, query.dtype)]
-                ),
+                fixed=columns,
             )
+            if len(self._runs) == 1:
+                return attend_in_phases(job, query, keys, start=start)
             own = Keys(keys.key[:, heads], keys.value[:, heads], keys.valid)
             contexts.append(attend_in_phases(job, query[:, heads], own, start=start))
-        return torch.cat(contexts, dim=1) if len(contexts) > 1 else contexts[0]
+        return torch.cat(contexts, dim=1)
 
     def _nothing_before(self, x: Tensor) -> SoftmaxState:
         """The state at the start."""
@@ -275,13 +275,19 @@ class SoftmaxAttention(Attention):
         reach = Reach(before=None if before is None else before * dilation, after=0)
         before = reach.under(mode).before
         first = 0 if before is None else max(0, total - before)
-        tail = torch.cat([previous.tail.to(x.dtype), x], dim=1)
-        kept = tail.shape[1] - self.config.query_key_kernel_frames + 1
         seen = keys.narrow(first, total)
         # Copies: a view would keep all of the frames alive.
         return SoftmaxState(
             key=seen.key.detach().clone(),
             value=seen.value.detach().clone(),
             valid=seen.valid.clone(),
-            tail=tail[:, kept:].detach().clone(),
+            tail=self._tail(x, previous.tail),
         )
+
+    def _tail(self, x: Tensor, previous: Tensor) -> Tensor:
+        """The frames that the next projection convolves with."""
+        frames = self.config.query_key_kernel_frames - 1
+        if frames == 0:
+            return previous
+        joined = torch.cat([previous.to(x.dtype), x], dim=1)
+        return joined[:, joined.shape[1] - frames :].detach().clone()

@@ -6,10 +6,9 @@ from pydantic import Field
 from pydantic.dataclasses import dataclass
 from torch import nn
 
-from asr.model.attention import Attention, build_attentions
-from asr.model.branches import AttentionBranch, Branch, FeedForwardBranch
+from asr.model.attention import build_attentions
 from asr.model.encoders.base import Encoder, EncoderConfig
-from asr.model.stack import Block
+from asr.model.transformer_blocks import transformer_blocks
 from asr.schema import STRICT
 
 
@@ -40,17 +39,12 @@ class TransformerEncoder(Encoder):
         super().__init__(
             config,
             feature_size=feature_size,
-            blocks=[_block(config, attention) for attention in attentions],
+            blocks=transformer_blocks(
+                attentions,
+                width=config.width,
+                feed_forward_expansion=config.feed_forward_expansion,
+                dropout=config.dropout,
+            ),
             attentions=attentions,
             final_norm=nn.LayerNorm(config.width),
         )
-
-
-def _block(config: TransformerConfig, attention: Attention) -> Block:
-    """Attention and, unless it replaces it, a feed-forward module."""
-    width, dropout = config.width, config.dropout
-    branches: list[Branch] = [AttentionBranch(attention, width=width, dropout=dropout)]
-    if not attention.capabilities.replaces_feed_forward:
-        hidden_width = config.feed_forward_expansion * width
-        branches.append(FeedForwardBranch(width=width, hidden_width=hidden_width, dropout=dropout))
-    return Block(branches)

@@ -77,6 +77,14 @@ def test_padding_gets_no_gradient(word: str) -> None:
     assert x.grad[1, :20].abs().sum(dim=1).all()
 
 
+def test_trains_after_decoding(word: str) -> None:
+    attention, x, valid = _attention(word), _input(time=23), _valid(23, 20, time=23)
+    with torch.inference_mode():
+        attention(x, valid)
+    attention.train()(x.requires_grad_(), valid).output.sum().backward()
+    assert x.grad is not None
+
+
 def test_no_frame_at_all_is_finite(word: str) -> None:
     x = _input().requires_grad_()
     output = _attention(word)(x, _valid(0, 0)).output

@@ -1,0 +1,96 @@
+"""The contract of decoders: log-probabilities, whole or chunk by chunk, to scored tokens."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Protocol, TypeVar
+
+import torch
+from torch import Tensor
+
+
+@dataclass(frozen=True, kw_only=True)
+class Token:
+    """One label of a transcript and the frames that carry it.
+
+    Args:
+        label: In 1 .. N.
+        start_frame: Its first frame.
+        end_frame: The frame after its last.
+        posterior: The highest posterior within its frames, in 0 .. 1.
+    """
+
+    label: int
+    start_frame: int
+    end_frame: int
+    posterior: float
+
+
+@dataclass(frozen=True, kw_only=True)
+class SpelledWord:
+    """A word and the tokens that spell it.
+
+    Args:
+        text: The word.
+        tokens: One or more.
+    """
+
+    text: str
+    tokens: tuple[Token, ...]
+
+
+@dataclass(frozen=True, kw_only=True)
+class TokenSequence:
+    """One transcript as labels.
+
+    Args:
+        tokens: In order.
+        score: What the transcript was chosen by, a natural logarithm.
+        acoustic_score: The CTC model's part of it, its log-probability.
+        lm_score: The language model's log-probability, without its weight; 0 without one.
+        words: The same tokens as words, from a decoder that finds words; None where the tokenizer
+            says which tokens make a word.
+    """
+
+    tokens: tuple[Token, ...]
+    score: float
+    acoustic_score: float
+    lm_score: float
+    words: tuple[SpelledWord, ...] | None = None
+
+
+@dataclass(frozen=True, kw_only=True)
+class Decoded:
+    """What a decoder makes of one item.
+
+    Args:
+        best: The transcript.
+        nbest: The best transcripts, `best` the first of them; empty where one alone is asked for.
+    """
+
+    best: TokenSequence
+    nbest: tuple[TokenSequence, ...] = ()
+
+
+StateT = TypeVar("StateT")
+
+
+class Decoder(Protocol[StateT]):
+    """Turns log-probabilities into tokens; a whole recording is one step or many."""
+
+    def start(self, batch: int, *, device: torch.device) -> StateT:
+        """The state of so many items before their first frame."""
+
+    def step(self, state: StateT, log_probs: Tensor, lengths: Tensor) -> StateT:
+        """Take up the next frames.
+
+        Args:
+            state: After the frames before; it stays as it is.
+            log_probs: (batch, time, vocab), natural logarithm, label 0 the blank.
+            lengths: (batch,) int64, how many of these frames are real; 0 is allowed.
+
+        Returns:
+            The state after these frames.
+        """
+
+    def finish(self, state: StateT) -> Sequence[Decoded]:
+        """Choose each item's tokens."""

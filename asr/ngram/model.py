@@ -1,0 +1,163 @@
+"""The folder of an n-gram language model: ARPA file, tokenizer, and how it came about."""
+
+import dataclasses
+import tomllib
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any, Literal
+
+import tomli_w
+from pydantic import Field
+from pydantic.dataclasses import dataclass
+
+from asr.ngram.arpa import SENTENCE_BEGIN, SENTENCE_END, UNKNOWN, NgramModel, read_arpa, write_arpa
+from asr.ngram.estimate import estimate
+from asr.ngram.table import NgramTable
+from asr.schema import STRICT, parse
+from asr.tokens.text_corpus import TextCorpus
+from asr.tokens.tokenizer import MODEL_FILE, Tokenizer
+
+ARPA_FILE = "ngram.arpa"
+DESCRIPTION_FILE = "lm.toml"
+
+
+@dataclass(frozen=True, kw_only=True, config=STRICT)
+class NgramDescription:
+    """What `lm.toml` says."""
+
+    type: Literal["ngram"] = "ngram"
+    """Kind of the language model."""
+    order: int = Field(ge=2)
+    """Tokens in the longest n-grams."""
+    min_counts: tuple[int, ...]
+    """Occurrences that an n-gram of order 1, 2, ... needed to stay."""
+    sentences: int = Field(ge=1)
+    """Sentences trained on."""
+    tokens: int = Field(ge=1)
+    """Tokens trained on, without the ends of sentences."""
+    tokenizer_sha256: str
+    """Digest of `tokenizer.model`, hexadecimal."""
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class NgramLanguageModel:
+    """A language model that scores.
+
+    Args:
+        table: The n-grams.
+        tokenizer: Its pieces are what the table scores.
+        description: How the model came about.
+    """
+
+    table: NgramTable
+    tokenizer: Tokenizer
+    description: NgramDescription
+
+
+def train_ngram(
+    corpus: TextCorpus,
+    tokenizer: Tokenizer,
+    out: Path,
+    *,
+    order: int,
+    min_counts: Sequence[int] | None = None,
+) -> NgramModel:
+    """Estimate a language model and write its folder.
+
+    Args:
+        corpus: The text, as the tokenizer encodes it.
+        tokenizer: The recogniser's tokenizer.
+        out: The folder; it must be new.
+        order: Tokens in the longest n-grams; kenlm reads up to 6.
+        min_counts: As in `estimate`.
+
+    Returns:
+        The model.
+
+    Raises:
+        ValueError: The folder is there, a setting is wrong, there is no text, or a piece of the
+            tokenizer has a name that ARPA files keep for themselves.
+    """
+    if out.exists():
+        raise ValueError(f"expected a new folder, found {out}; remove it or give another --out")
+    reserved = {SENTENCE_BEGIN, SENTENCE_END, UNKNOWN}.intersection(tokenizer.pieces[1:])
+    if reserved:
+        raise ValueError(
+            f"expected {UNKNOWN} as the first piece and no {SENTENCE_BEGIN} or {SENTENCE_END}, "
+            f"found {sorted(reserved)} among the other pieces; make the tokenizer with "
+            "`asr tokenize`"
+        )
+    orders = estimate(
+        corpus.sentences, vocab_size=tokenizer.vocab_size, order=order, min_counts=min_counts
+    )
+    model = NgramModel(words=[SENTENCE_BEGIN, *tokenizer.pieces, SENTENCE_END], orders=orders)
+    description = NgramDescription(
+        order=order,
+        min_counts=tuple(min_counts or [1] * order),
+        sentences=len(corpus.sentences),
+        tokens=corpus.tokens,
+        tokenizer_sha256=tokenizer.digest,
+    )
+    out.mkdir(parents=True)
+    write_arpa(model, out / ARPA_FILE)
+    tokenizer.save(out)
+    # Last, as its presence says that the others are whole.
+    part = out / f"{DESCRIPTION_FILE}.part"
+    part.write_text(tomli_w.dumps(dataclasses.asdict(description)), encoding="utf-8")
+    part.replace(out / DESCRIPTION_FILE)
+    return model
+
+
+def load_ngram(folder: Path) -> NgramLanguageModel:
+    """Load a language model; every file is checked against the others.
+
+    Args:
+        folder: What `train_ngram` wrote; the ARPA file may since have been gzipped.
+
+    Returns:
+        The language model.
+
+    Raises:
+        FileNotFoundError: The folder or a file in it is missing.
+        ValueError: A file is damaged or does not belong to the others.
+    """
+    description = parse(NgramDescription, read_description(folder), where=DESCRIPTION_FILE)
+    tokenizer = Tokenizer.load(folder / MODEL_FILE)
+    if tokenizer.digest != description.tokenizer_sha256:
+        raise ValueError(
+            f"expected the tokenizer with sha256 {description.tokenizer_sha256} in {folder}, found "
+            f"{tokenizer.digest}; copy the folder anew"
+        )
+    path = folder / ARPA_FILE
+    if not path.exists():
+        path = path.with_name(f"{ARPA_FILE}.gz")
+    model = read_arpa(path)
+    if len(model.orders) != description.order:
+        raise ValueError(
+            f"{path}: expected order {description.order}, as {DESCRIPTION_FILE} says, found "
+            f"{len(model.orders)}; copy the folder anew"
+        )
+    try:
+        table = NgramTable(model, tokenizer.pieces)
+    except ValueError as error:
+        raise ValueError(f"{path}: {error}") from None
+    return NgramLanguageModel(table=table, tokenizer=tokenizer, description=description)
+
+
+def read_description(folder: Path) -> dict[str, Any]:
+    """The content of `lm.toml`, whatever the kind of the language model.
+
+    Raises:
+        FileNotFoundError: There is no such file.
+        ValueError: The file is no TOML.
+    """
+    path = folder / DESCRIPTION_FILE
+    if not path.is_file():
+        raise FileNotFoundError(
+            f"expected a language model with {DESCRIPTION_FILE} at {folder}, found "
+            f"{'none' if folder.is_dir() else 'no folder'}; make one with `asr lm train`"
+        )
+    try:
+        return tomllib.loads(path.read_text(encoding="utf-8"))
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+        raise ValueError(f"{path}: expected TOML, found: {error}; copy the folder anew") from None

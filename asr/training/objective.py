@@ -1,0 +1,104 @@
+"""What is trained: a model, and how a batch becomes losses."""
+
+from abc import ABC, abstractmethod
+from typing import Any, Protocol, Self
+
+import torch
+from torch import Tensor, nn
+
+from asr.data.batch import Batch
+from asr.features.extractor import FeatureExtractor
+from asr.features.spec_augment import SpecAugment
+from asr.model.ctc_model import CtcModel
+from asr.model.trainable import Trainable
+from asr.training.step_module import CtcStep
+
+
+class TrainingBatch(Protocol):
+    """What a loader hands out."""
+
+    @property
+    def ids(self) -> tuple[str, ...]:
+        """Names of the items, for messages."""
+        ...
+
+    @property
+    def label_count(self) -> Tensor:
+        """Labels that the loss is a mean over, a scalar."""
+        ...
+
+    @property
+    def size(self) -> str:
+        """How large it is, in words."""
+        ...
+
+    def to(self, device: torch.device) -> Self:
+        """The same batch with its tensors on `device`."""
+        ...
+
+
+class Objective(ABC):
+    """A model and its losses.
+
+    Args:
+        model: What is trained.
+        step: The model and its loss in one forward, which takes what `inputs` gives. It returns
+            `nats`, (item,) float32, the negative log-likelihood of each item; `auxiliary`, a
+            scalar; and whatever the validator needs.
+    """
+
+    speed: str
+    """The column of metrics that says what is trained on in a second."""
+    batch_setting: str
+    """The setting that makes batches smaller."""
+
+    def __init__(self, model: Trainable, step: nn.Module) -> None:
+        self.model, self.step = model, step
+
+    def to(self, device: torch.device) -> None:
+        """Move what is not part of the model."""
+        return
+
+    @abstractmethod
+    def inputs(self, batch: Any, *, augment: bool) -> tuple[Tensor, ...]:  # noqa: ANN401
+        """What the step takes, of a batch on the device."""
+
+    @abstractmethod
+    def amount(self, batch: Any) -> Tensor:  # noqa: ANN401
+        """How much a batch holds, a scalar in the unit of `speed`."""
+
+
+class CtcObjective(Objective):
+    """CTC on features of waveforms.
+
+    Args:
+        model: The recogniser.
+        extractor: Waveform to features.
+        spec_augment: Masks on training features; None leaves them whole.
+    """
+
+    speed = "audio_seconds_per_second"
+    batch_setting = "data.batch_seconds"
+
+    def __init__(
+        self, model: CtcModel, *, extractor: FeatureExtractor, spec_augment: SpecAugment | None
+    ) -> None:
+        super().__init__(model, CtcStep(model))
+        self._extractor, self._spec_augment = extractor, spec_augment
+
+    def to(self, device: torch.device) -> None:
+        """Move the extractor."""
+        self._extractor = self._extractor.to(device)
+
+    @torch.no_grad()
+    def inputs(self, batch: Batch, *, augment: bool) -> tuple[Tensor, ...]:
+        """Features and labels with their lengths."""
+        computed = self._extractor(batch.waveforms, batch.waveform_lengths)
+        features = computed.features
+        if augment and self._spec_augment is not None:
+            features = self._spec_augment(features, computed.lengths)
+        return features, computed.lengths, batch.labels, batch.label_lengths
+
+    def amount(self, batch: Batch) -> Tensor:
+        """Seconds of audio."""
+        return batch.waveform_lengths.sum() / self._extractor.config.sample_rate_hz

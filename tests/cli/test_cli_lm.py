@@ -1,0 +1,97 @@
+import json
+from pathlib import Path
+
+import kenlm
+import numpy as np
+import pytest
+from typer.testing import CliRunner
+
+from asr.cli.lm import app
+from asr.tokens.tokenizer import Tokenizer
+
+TEXT = "The lazy dog\na quick fox\nthe dog's fox\nthe fox jumps over a dog\n"
+
+
+@pytest.fixture
+def text(tmp_path: Path) -> Path:
+    (tmp_path / "text.txt").write_text(TEXT)
+    return tmp_path / "text.txt"
+
+
+def train(text: Path, tokenizer: Tokenizer, out: Path, *more: str) -> list[str]:
+    tokenizer.save(text.with_name("tokens") / "tokenizer.model")
+    return [
+        *("train", "--type", "ngram", "--text", str(text), "--order", "3"),
+        *("--tokenizer", str(text.with_name("tokens")), "--out", str(out), *more),
+    ]
+
+
+def test_train_then_score(
+    text: Path, letters: Tokenizer, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    out = tmp_path / "new" / "lm"
+    result = CliRunner().invoke(app, train(text, letters, out, "--text", str(text)))
+    assert result.exit_code == 0, result.output
+    pieces = letters.vocab_size
+    kept = [line for line in TEXT.splitlines() if "'" not in line]
+    tokens = sum(1 + len(line) for line in kept)
+    assert result.stdout.startswith(f"{pieces + 2} 1-grams, ")
+    assert result.stdout.endswith(
+        f" 3-grams from {2 * tokens} tokens, 24 words, 6 sentences, in {out}\n"
+    )
+    assert "2 of 8 sentences are left out: the tokenizer lacks '" in caplog.messages
+
+    target = tmp_path / "figures" / "lm.json"
+    result = CliRunner().invoke(app, ["score", str(out), str(text), "--json", str(target)])
+    assert result.exit_code == 0, result.output
+    oracle = kenlm.Model(str(out / "ngram.arpa"))
+    texts = [[letters.pieces[label - 1] for label in letters.encode(line)] for line in kept]
+    expected = np.log(10) * sum(oracle.score(" ".join(sentence)) for sentence in texts)
+    figures = json.loads(target.read_text())
+    assert figures["log_prob"] == pytest.approx(expected, rel=1e-5)
+    assert figures["perplexity_per_word"] == pytest.approx(np.exp(-expected / 15), rel=1e-5)
+    assert figures["words"] == 12
+    assert figures["tokens"] == tokens
+    assert figures["out_of_vocabulary_words"] == figures["sentences_left_out"] == 1
+    assert list(target.parent.iterdir()) == [target]
+    assert result.stdout == (
+        f"perplexity {np.exp(-expected / 15):.2f} per word, "
+        f"{np.exp(-expected / (tokens + 3)):.4f} per token\n"
+        f"log-probability {expected:.2f} (natural logarithm)\n"
+        f"3 sentences, 12 words, {tokens} tokens\n"
+        "1 words out of vocabulary, in 1 sentences that are left out\n"
+    )
+
+
+def test_minimum_counts(text: Path, letters: Tokenizer, tmp_path: Path) -> None:
+    arguments = train(text, letters, tmp_path / "lm", "--min-counts", "1,1,2")
+    result = CliRunner().invoke(app, arguments)
+    assert result.exit_code == 0, result.output
+    assert "min_counts = [\n    1,\n    1,\n    2,\n]" in (tmp_path / "lm" / "lm.toml").read_text()
+    wrong = train(text, letters, tmp_path / "lm2", "--min-counts", "1;2")
+    error = CliRunner().invoke(app, wrong).exception
+    assert "expected whole numbers separated by commas in --min-counts, found '1;2'" in str(error)
+
+
+def test_mistakes(text: Path, letters: Tokenizer, tmp_path: Path) -> None:
+    out = tmp_path / "lm"
+    assert CliRunner().invoke(app, train(text, letters, out)).exit_code == 0
+    foreign = tmp_path / "foreign.txt"
+    foreign.write_text("\u0416\n")
+    error = CliRunner().invoke(app, ["score", str(out), str(foreign)]).exception
+    assert "expected sentences to score, found none that the tokenizer can encode" in str(error)
+    description = (out / "lm.toml").read_text()
+    (out / "lm.toml").write_text(description.replace('"ngram"', '"trigram"'))
+    error = CliRunner().invoke(app, ["score", str(out), str(text)]).exception
+    assert "lm.toml: expected type to be one of ['ngram'], found 'trigram'" in str(error)
+    error = CliRunner().invoke(app, train(tmp_path / "none.txt", letters, tmp_path / "b")).exception
+    assert isinstance(error, FileNotFoundError)
+    assert not (tmp_path / "b").exists()
+
+
+def test_wrong_usage_exits_with_2(text: Path, letters: Tokenizer, tmp_path: Path) -> None:
+    arguments = train(text, letters, tmp_path / "lm")
+    for position, wrong in ((2, "lstm"), (6, "1")):
+        changed = [*arguments[:position], wrong, *arguments[position + 1 :]]
+        assert CliRunner().invoke(app, changed).exit_code == 2
+    assert CliRunner().invoke(app, ["score", str(tmp_path)]).exit_code == 2
