@@ -1,49 +1,140 @@
-"""Language models over token pieces, whatever their type, as decoding and scoring use them."""
+"""Language models as decoding and scoring use them, whatever their kind."""
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 
 import numpy as np
-import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from asr.config import LanguageModelExperimentConfig, load_config_as
+from asr.data.token_stream import join_sentences
+from asr.decoding.neural_scorer import NeuralScorer, sentence_log_probs, stream_log_prob
 from asr.decoding.scorer import Scorer
+from asr.model.language_model import LanguageModel
+from asr.model.weights import WEIGHTS_FILE, load_weights, read_weights
 from asr.ngram.model import DESCRIPTION_FILE, load_ngram, read_description
-from asr.tokens.tokenizer import Tokenizer
+from asr.ngram.table import NgramTable
+from asr.tokens.tokenizer import MODEL_FILE, Tokenizer
+
+Sentences = Sequence[NDArray[np.int32]]
+_CONFIG_FILE = "config.toml"
 
 
-@dataclass(frozen=True, kw_only=True)
-class LoadedLanguageModel:
-    """A language model on a device.
+class LoadedLanguageModel(Protocol):
+    """A language model over token pieces, on a device."""
+
+    @property
+    def tokenizer(self) -> Tokenizer:
+        """Gives the labels."""
+        ...
+
+    def scorer(self) -> Scorer[Any]:
+        """What a beam search asks.
+
+        Raises:
+            ValueError: The model cannot be asked token by token.
+        """
+        ...
+
+    def sentence_log_probs(self, sentences: Sentences) -> Tensor:
+        """Natural log-probability of each sentence, its end included: (sentence,) float64."""
+        ...
+
+    def stream_log_prob(
+        self, sentences: Sentences, *, segment_tokens: int, memory_tokens: int
+    ) -> float:
+        """Natural log-probability of a text whose sentences see what is before them.
+
+        Raises:
+            ValueError: The model sees nothing beyond a sentence.
+        """
+        ...
+
+
+@dataclass(frozen=True)
+class NgramLanguageModel:
+    """Back-off n-grams.
 
     Args:
-        tokenizer: Its pieces are what the model scores.
-        scorer: What a beam search asks.
-        sentence_log_probs: Scores whole sentences: tensors (token,) of labels 1 .. N to (sentence,)
-            float64 on the CPU, natural log-probability with the end.
+        tokenizer: Gives the labels.
+        table: The n-grams.
     """
 
     tokenizer: Tokenizer
-    scorer: Scorer[Any]
-    sentence_log_probs: Callable[[Sequence[NDArray[np.int32]]], Tensor]
+    table: NgramTable
+
+    def scorer(self) -> Scorer[Any]:
+        """The table itself."""
+        return self.table
+
+    def sentence_log_probs(self, sentences: Sentences) -> Tensor:
+        """See LoadedLanguageModel."""
+        return self.table.sentence_log_probs(sentences)
+
+    def stream_log_prob(
+        self, sentences: Sentences, *, segment_tokens: int, memory_tokens: int
+    ) -> float:
+        """Refused.
+
+        Raises:
+            ValueError: Always.
+        """
+        raise ValueError(
+            "expected a transformer with --segment-tokens, found an n-gram model, which sees "
+            "nothing beyond a sentence; leave the option out"
+        )
 
 
-def load_language_model(folder: Path, device: str | torch.device = "cpu") -> LoadedLanguageModel:
+@dataclass(frozen=True)
+class NeuralLanguageModel:
+    """A Transformer.
+
+    Args:
+        tokenizer: Gives the labels.
+        model: In evaluation mode.
+        context_tokens: Tokens that a beam search lets it see, as many as in training.
+    """
+
+    tokenizer: Tokenizer
+    model: LanguageModel
+    context_tokens: int
+
+    def scorer(self) -> Scorer[Any]:
+        """A scorer with a cache of the training's segment length."""
+        return NeuralScorer(self.model, context_tokens=self.context_tokens)
+
+    def sentence_log_probs(self, sentences: Sentences) -> Tensor:
+        """See LoadedLanguageModel."""
+        return sentence_log_probs(self.model, sentences)
+
+    def stream_log_prob(
+        self, sentences: Sentences, *, segment_tokens: int, memory_tokens: int
+    ) -> float:
+        """See LoadedLanguageModel."""
+        return stream_log_prob(
+            self.model,
+            join_sentences(sentences),
+            segment_tokens=segment_tokens,
+            memory_tokens=memory_tokens,
+        )
+
+
+def load_language_model(folder: Path, *, device: str = "cpu") -> LoadedLanguageModel:
     """Load what `asr lm train` wrote.
 
     Args:
         folder: The folder.
-        device: Where the model runs.
+        device: Where the model runs, as torch names it.
 
     Returns:
         The language model.
 
     Raises:
         FileNotFoundError: The folder or a file in it is missing.
-        ValueError: A file is damaged, does not belong to the others or is of an unknown type.
+        ValueError: A file is damaged, does not belong to the others, or is of no known type.
     """
     kind = str(read_description(folder).get("type"))
     if kind not in _TYPES:
@@ -54,14 +145,21 @@ def load_language_model(folder: Path, device: str | torch.device = "cpu") -> Loa
     return _TYPES[kind](folder, device)
 
 
-def _load_ngram(folder: Path, device: str | torch.device) -> LoadedLanguageModel:
-    model = load_ngram(folder)
-    table = model.table.to(device)
-    return LoadedLanguageModel(
-        tokenizer=model.tokenizer, scorer=table, sentence_log_probs=table.sentence_log_probs
-    )
+def _load_ngram(folder: Path, device: str) -> NgramLanguageModel:
+    loaded = load_ngram(folder)
+    return NgramLanguageModel(loaded.tokenizer, loaded.table.to(device))
 
 
-_TYPES: Mapping[str, Callable[[Path, str | torch.device], LoadedLanguageModel]] = {
-    "ngram": _load_ngram
+def _load_transformer(folder: Path, device: str) -> NeuralLanguageModel:
+    config = load_config_as(LanguageModelExperimentConfig, folder / _CONFIG_FILE)
+    tokenizer = Tokenizer.load(folder / MODEL_FILE)
+    model = LanguageModel(config.model, vocab_size=tokenizer.vocab_size)
+    weights = folder / WEIGHTS_FILE
+    load_weights(model, read_weights(weights), path=weights)
+    return NeuralLanguageModel(tokenizer, model.to(device).eval(), config.data.segment_tokens)
+
+
+_TYPES: Mapping[str, Callable[[Path, str], LoadedLanguageModel]] = {
+    "ngram": _load_ngram,
+    "transformer": _load_transformer,
 }

@@ -2,7 +2,6 @@
 
 import logging
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
 from itertools import islice
 from pathlib import Path
 from typing import Any
@@ -22,8 +21,8 @@ from asr.decoding.audio_input import (
 from asr.decoding.batching import BATCH_SECONDS, plan_batches
 from asr.decoding.decoder import Decoder
 from asr.decoding.greedy import GreedyDecoder
-from asr.decoding.hypothesis import Hypothesis
-from asr.decoding.longform import LongformConfig, cut_windows
+from asr.decoding.hypothesis import Hypothesis, Outcome
+from asr.decoding.longform import CountedBlocks, LongformConfig, cut_windows
 from asr.decoding.words import to_hypothesis
 from asr.features.extractor import FeatureExtractor
 from asr.features.normalisation import Normalisation
@@ -35,21 +34,6 @@ logger = logging.getLogger(__name__)
 
 CONFIG_FILE = "config.toml"
 NORMALISATION_FILE = "normalisation.json"
-
-
-@dataclass(frozen=True, kw_only=True)
-class Outcome:
-    """What became of one input.
-
-    Args:
-        index: Place among the inputs.
-        hypothesis: The transcript; None where the input cannot be used.
-        error: Why there is no hypothesis; None where there is one.
-    """
-
-    index: int
-    hypothesis: Hypothesis | None = None
-    error: OSError | ValueError | None = None
 
 
 class Recognizer:
@@ -165,18 +149,12 @@ class Recognizer:
         return self._hypotheses(state, [len(waveform) for waveform in waveforms])
 
     def _decode_long(self, index: int, item: AudioInput, batch_seconds: float) -> Outcome:
-        samples = 0
-
-        def counted(blocks: Iterator[Tensor]) -> Iterator[Tensor]:
-            nonlocal samples
-            for block in blocks:
-                samples += len(block)
-                yield block
-
+        rate_hz = self.acoustic_model.sample_rate_hz
+        blocks = CountedBlocks(read_input_blocks(item, sample_rate_hz=rate_hz))
         windows = cut_windows(
-            counted(read_input_blocks(item, sample_rate_hz=self.acoustic_model.sample_rate_hz)),
+            blocks,
             self.longform,
-            rate_hz=self.acoustic_model.sample_rate_hz,
+            rate_hz=rate_hz,
             frame_samples=self.acoustic_model.frame_samples,
         )
         windows_in_batch = max(1, int(batch_seconds // self.longform.window_seconds))
@@ -193,7 +171,7 @@ class Recognizer:
                     state = self.decoder.step(state, kept, kept_lengths)
         except (OSError, ValueError) as error:
             return Outcome(index=index, error=error)
-        [hypothesis] = self._hypotheses(state, [samples])
+        [hypothesis] = self._hypotheses(state, [blocks.samples])
         return Outcome(index=index, hypothesis=hypothesis)
 
     def _warn_if_too_short(self, item: AudioInput, samples: int) -> None:
@@ -212,13 +190,14 @@ class Recognizer:
 
     def _hypotheses(self, state: Any, samples: Sequence[int]) -> list[Hypothesis]:  # noqa: ANN401
         """The transcripts of a decoder's state, whose items have so many samples."""
-        rate_hz = self.acoustic_model.sample_rate_hz
+        model = self.acoustic_model
         return [
             to_hypothesis(
                 decoded,
                 self.tokenizer,
-                frame_seconds=self.acoustic_model.frame_samples / rate_hz,
-                duration_seconds=length / rate_hz,
+                frame_seconds=model.frame_seconds,
+                frame_offset_seconds=model.frame_offset_seconds,
+                duration_seconds=length / model.sample_rate_hz,
             )
             for decoded, length in zip(self.decoder.finish(state), samples, strict=True)
         ]

@@ -39,7 +39,14 @@ def main() -> None:
     parser.add_argument("--limit-gib", type=float, default=16)
     parser.add_argument("--limit-minutes", type=float, default=10)
     parser.add_argument("--json", type=Path, help="also write the cells here")
+    parser.add_argument(
+        "--table", type=Path, nargs="+", help="only print files of --json as a table"
+    )
     args = parser.parse_args()
+    if args.table:
+        files = [json.loads(path.read_text(encoding="utf-8")) for path in args.table]
+        print(_table([cell for cells in files for cell in cells]))
+        return
     cells: list[dict[str, Any]] = []
     for word in args.words.split(","):
         row: list[dict[str, Any]] = []
@@ -47,6 +54,7 @@ def main() -> None:
             row.append(_cell(word, seconds, row, args))
             _report(row[-1])
         cells += row
+    print(_table(cells))
     if args.json:
         args.json.write_text(json.dumps(cells, indent=1), encoding="utf-8")
 
@@ -107,6 +115,29 @@ def _pass(encoder: torch.nn.Module, frames: int, mode: Mode, *, train: bool) -> 
 
 def _peak_bytes() -> int:
     return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
+
+
+def _table(cells: list[dict[str, Any]]) -> str:
+    """Markdown: peak memory and real-time factor; predictions in brackets."""
+    lengths = sorted({cell["seconds"] for cell in cells})
+    rows = {
+        word: {cell["seconds"]: cell for cell in cells if cell["word"] == word}
+        for word in dict.fromkeys(cell["word"] for cell in cells)
+    }
+    lines = [
+        " | ".join(["| word", *(f"{seconds} s" for seconds in lengths)]) + " |",
+        "| --- " * (1 + len(lengths)) + "|",
+    ]
+    for word, row in rows.items():
+        texts = [_cell_text(row[seconds]) if seconds in row else "" for seconds in lengths]
+        lines.append(" | ".join([f"| {word}", *texts]) + " |")
+    return "\n".join(lines)
+
+
+def _cell_text(cell: dict[str, Any]) -> str:
+    factor = cell["wall_seconds"] / cell["seconds"]
+    text = f"{cell['peak_bytes'] / 2**30:.2f} GiB, {factor:.4f}"
+    return text if cell["measured"] else f"[{text}]"
 
 
 def _report(cell: dict[str, Any]) -> None:

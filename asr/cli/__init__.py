@@ -11,9 +11,19 @@ from importlib.metadata import version
 import typer
 from typer.core import TyperGroup
 
-from asr.cli import attention, claims, decode, lm, prepare, score, tokenize, train
+from asr.cli import align, attention, claims, decode, lm, prepare, score, tokenize, train
 
-_COMMANDS = ("prepare", "tokenize", "train", "decode", "score", "attention", "lm", "claims")
+_COMMANDS = (
+    "prepare",
+    "tokenize",
+    "train",
+    "decode",
+    "align",
+    "score",
+    "attention",
+    "lm",
+    "claims",
+)
 
 
 class _InOrderOfUse(TyperGroup):
@@ -34,6 +44,7 @@ app.add_typer(prepare.app, name="prepare")
 app.command()(tokenize.tokenize)
 app.command()(train.train)
 app.command()(decode.decode)
+app.command()(align.align)
 app.command()(score.score)
 app.command()(attention.attention)
 app.add_typer(lm.app, name="lm")

@@ -11,6 +11,13 @@ def claims(
     only: Annotated[
         list[str] | None, typer.Option(help="Run this claim alone; may be repeated.")
     ] = None,
+    text: Annotated[
+        Path | None,
+        typer.Option(
+            help="English text, plain or .gz, one sentence a line, for the claims about language "
+            "models; without it they are left out."
+        ),
+    ] = None,
 ) -> None:
     """Put each attention's headline claim to a small experiment with a threshold set beforehand.
 
@@ -18,18 +25,21 @@ def claims(
     """
     from asr.claims import CLAIMS
     from asr.claims.claim import read_thresholds, run_claim
+    from asr.claims.language import LANGUAGE_CLAIMS, language_claims
     from asr.claims.report import write_report
 
-    names = only or list(CLAIMS)
-    unknown = sorted(set(names) - set(CLAIMS))
+    claims = {**CLAIMS, **({} if text is None else language_claims(text))}
+    names = only or list(claims)
+    unknown = sorted(set(names) - set(claims))
     if unknown:
+        hint = "; give --text FILE" if set(unknown) & set(LANGUAGE_CLAIMS) else ""
         raise ValueError(
-            f"expected claims among {', '.join(sorted(CLAIMS))}, found {', '.join(unknown)}"
+            f"expected claims among {', '.join(sorted(claims))}, found {', '.join(unknown)}{hint}"
         )
     thresholds = read_thresholds()
     results = []
     for name in names:
-        results.append(run_claim(name, CLAIMS[name], thresholds[name]))
+        results.append(run_claim(name, claims[name], thresholds[name]))
         verdict = "holds" if results[-1].holds else "does not hold"
         print(f"{name:18}{verdict:15}{results[-1].wall_seconds:7.1f} s", flush=True)
         write_report(results, out)

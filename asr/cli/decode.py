@@ -3,14 +3,11 @@
 from __future__ import annotations
 
 import sys
-import time
 from collections.abc import Iterable, Iterator
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Literal
+from typing import TYPE_CHECKING, Annotated
 
 import typer
-from rich.console import Console
-from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
 
 from asr.cli.decoder_options import (
     BeamSize,
@@ -23,13 +20,13 @@ from asr.cli.decoder_options import (
     Nbest,
     WordScore,
 )
+from asr.cli.outcomes import FORMAT_HELP, FormatName, write_outcomes
 from asr.data.manifest import Utterance, read_manifest
 from asr.decoding.batching import BATCH_SECONDS
-from asr.decoding.hypothesis_file import FORMATS, HypothesisRecord, HypothesisWriter
+from asr.decoding.formats import open_writer
 
 if TYPE_CHECKING:
     from asr.decoding.audio_input import AudioInput
-    from asr.recognizer import Recognizer
 
 _STANDARD_INPUT = "-"
 _MANIFEST_SUFFIX = ".jsonl"
@@ -46,7 +43,7 @@ def decode(
         ),
     ],
     *,
-    out: Annotated[Path, typer.Option(help="File to write.")],
+    out: Annotated[Path, typer.Option(help="File to write, or folder: see --format.")],
     decoder: DecoderName = None,
     lm: LanguageModel = None,
     lm_weight: LmWeight = None,
@@ -62,12 +59,7 @@ def decode(
         str | None,
         typer.Option(help="cpu, cuda or cuda:N; by default a GPU where torch has one."),
     ] = None,
-    output_format: Annotated[
-        Literal["jsonl", "txt"],
-        typer.Option(
-            "--format", help="jsonl: with scores and word times; txt: id, tab, words on each line."
-        ),
-    ] = "jsonl",
+    output_format: Annotated[FormatName, typer.Option("--format", help=FORMAT_HELP)] = "jsonl",
 ) -> None:
     """Turn audio into text.
 
@@ -80,10 +72,10 @@ def decode(
     options = DecoderOptions(
         decoder=decoder,
         lm=lm,
-        lexicon=lexicon,
         lm_weight=lm_weight,
         length_bonus=length_bonus,
         word_score=word_score,
+        lexicon=lexicon,
         beam_size=beam_size,
         nbest=nbest,
     )
@@ -95,23 +87,18 @@ def decode(
 
     sources = collect_inputs(inputs, standard_input=sys.stdin)
     # Before the model is loaded, so that an output that cannot be written is found at once.
-    with HypothesisWriter(out, format_line=FORMATS[output_format]) as writer:
+    with open_writer(out, output_format, ids=sources) as writer:
         recognizer = load(exp, device=device or ("cuda" if torch.cuda.is_available() else "cpu"))
         recognizer.decoder = options.make_decoder(recognizer)
+        outcomes = recognizer.outcomes(list(sources.values()), batch_seconds=batch_seconds)
+        paths = {name: _path(source) for name, source in sources.items()}
         try:
-            failures = _decode_all(recognizer, sources, writer, batch_seconds=batch_seconds)
+            write_outcomes(outcomes, paths, writer, done="decoded")
         except torch.OutOfMemoryError as error:
             raise MemoryError(
                 f"expected a batch of {batch_seconds:g} s to fit the device, found: {error}; lower "
                 "--batch-seconds"
             ) from None
-    if failures:
-        print(
-            f"error: expected to decode {len(sources)} inputs, found {failures} that cannot be "
-            f"decoded, named above; the others are in {out}",
-            file=sys.stderr,
-        )
-        raise typer.Exit(1)
 
 
 def collect_inputs(
@@ -185,62 +172,3 @@ def _path(source: AudioInput) -> Path:
         return source.audio_filepath
     assert isinstance(source, Path)
     return source
-
-
-def _decode_all(
-    recognizer: Recognizer,
-    sources: dict[str, AudioInput],
-    writer: HypothesisWriter,
-    *,
-    batch_seconds: float,
-) -> int:
-    """Decode, write and report; how many inputs failed."""
-    ids = list(sources)
-    decoded = failures = 0
-    audio_seconds = 0.0
-    started = time.monotonic()
-    with _progress() as progress:
-        task = progress.add_task("", total=len(ids), audio=0.0)
-        try:
-            for outcome in recognizer.outcomes(list(sources.values()), batch_seconds=batch_seconds):
-                name = ids[outcome.index]
-                if outcome.hypothesis is None:
-                    failures += 1
-                    print(f"error: {name}: {outcome.error}", file=sys.stderr)
-                else:
-                    path = _path(sources[name])
-                    record = HypothesisRecord(
-                        id=name, audio_filepath=path, hypothesis=outcome.hypothesis
-                    )
-                    writer.append(record)
-                    decoded += 1
-                    audio_seconds += outcome.hypothesis.duration_seconds
-                progress.update(task, advance=1, audio=audio_seconds)
-            writer.finish(ids)
-        except BaseException:
-            if decoded:
-                print(
-                    f"stopped: {decoded} of {len(ids)} inputs are decoded, in {writer.part_path}",
-                    file=sys.stderr,
-                )
-            raise
-    seconds = time.monotonic() - started
-    factor = f"{seconds / audio_seconds:.4f}" if audio_seconds else "undefined"
-    print(
-        f"decoded {decoded} of {len(ids)} inputs: {audio_seconds:.1f} s of audio in "
-        f"{seconds:.1f} s, real-time factor {factor}",
-        file=sys.stderr,
-    )
-    return failures
-
-
-def _progress() -> Progress:
-    console = Console(stderr=True)
-    return Progress(
-        TextColumn("decoding"),
-        BarColumn(),
-        TextColumn("{task.completed}/{task.total}, {task.fields[audio]:.0f} s of audio"),
-        TimeRemainingColumn(),
-        console=console,
-        disable=not console.is_terminal,
-    )

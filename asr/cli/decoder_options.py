@@ -129,10 +129,10 @@ class DecoderOptions:
 
     decoder: Literal["greedy", "beam"] | None
     lm: Path | None
-    lexicon: Path | None
     lm_weight: float | None
     length_bonus: float | None
     word_score: float | None
+    lexicon: Path | None
     beam_size: int | None
     nbest: int | None
 
@@ -186,9 +186,9 @@ class DecoderOptions:
         if self.lm is None:
             return BeamSearch(BeamConfig(**settings))
         if self._kind == "token_lm":
-            model = load_language_model(self.lm, recogniser.acoustic_model.device)
+            model = load_language_model(self.lm, device=str(recogniser.acoustic_model.device))
             check_same_tokenizer(language_model=model.tokenizer, recogniser=recogniser.tokenizer)
-            return BeamSearch(BeamConfig(**settings), model.scorer)
+            return BeamSearch(BeamConfig(**settings), model.scorer())
         lexicon = settings.pop("lexicon")
         config = LexiconConfig(**settings)
         return LexiconDecoder.load(self.lm, recogniser.tokenizer, config=config, lexicon=lexicon)

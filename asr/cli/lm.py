@@ -2,13 +2,13 @@
 
 import json as json_format
 import logging
-from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Annotated, Literal
 
 import typer
 
+from asr.cli.train import report_outcome
 from asr.scoring.perplexity import Perplexity
 from asr.tokens.text_corpus import TextCorpus, read_text_corpus
 from asr.tokens.tokenizer import Tokenizer
@@ -20,69 +20,109 @@ app = typer.Typer(
 )
 
 
-@dataclass(frozen=True, kw_only=True)
-class _Settings:
-    """What the options of `asr lm train` say."""
-
-    order: int
-    min_counts: Sequence[int] | None
-
-
-def _train_ngram(corpus: TextCorpus, tokenizer: Tokenizer, out: Path, settings: _Settings) -> str:
-    """Write the folder; return what it holds, in words."""
-    from asr.ngram.model import train_ngram
-
-    model = train_ngram(
-        corpus, tokenizer, out, order=settings.order, min_counts=settings.min_counts
-    )
-    sizes = (f"{len(order.grams)} {n}-grams" for n, order in enumerate(model.orders, start=1))
-    return ", ".join(sizes)
-
-
-_TRAINERS: Mapping[str, Callable[[TextCorpus, Tokenizer, Path, _Settings], str]] = {
-    "ngram": _train_ngram
-}
-
-
 @app.command()
 def train(
     *,
-    kind: Annotated[Literal["ngram"], typer.Option("--type", help="Kind of language model.")],
+    kind: Annotated[
+        Literal["ngram", "transformer"], typer.Option("--type", help="Kind of language model.")
+    ],
     text: Annotated[
         list[Path],
-        typer.Option(help="Text, plain or .gz, one sentence a line; repeat it for several files."),
+        typer.Option(
+            help="Text, plain or .gz, one sentence a line; repeat it for several files (ngram)."
+        ),
     ],
     tokenizer: Annotated[
         Path, typer.Option(help="The recogniser's tokenizer: a file, or the folder that holds it.")
     ],
-    order: Annotated[
-        int, typer.Option(min=2, help="Token pieces in the longest n-grams; kenlm reads up to 6.")
+    out: Annotated[
+        Path, typer.Option(help="Folder to write; it must be new unless --resume is given.")
     ],
-    out: Annotated[Path, typer.Option(help="Folder to write; it must be new.")],
+    order: Annotated[
+        int | None,
+        typer.Option(
+            min=2, help="ngram: token pieces in the longest n-grams; kenlm reads up to 6."
+        ),
+    ] = None,
     min_counts: Annotated[
         str | None,
         typer.Option(
-            help="How often n-grams of order 1, 2, ... must occur to stay, such as 1,1,2,2; "
-            "by default all stay."
+            help="ngram: how often n-grams of order 1, 2, ... must occur to stay, such as "
+            "1,1,2,2; by default all stay."
         ),
     ] = None,
+    config: Annotated[Path | None, typer.Option(help="transformer: config file (.toml).")] = None,
+    validation: Annotated[
+        Path | None, typer.Option(help="transformer: text to validate on.")
+    ] = None,
+    overrides: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--set",
+            metavar="SECTION.KEY=VALUE",
+            help="transformer: replace a value of the config, such as model.attention.kind=alibi.",
+        ),
+    ] = None,
+    resume: Annotated[
+        bool, typer.Option("--resume", help="transformer: go on where training stopped.")
+    ] = False,
 ) -> None:
     """Train a language model over a recogniser's token pieces.
 
     An n-gram model is an interpolated modified Kneser-Ney estimate, written
-    as an ARPA file that kenlm reads. Sentences with characters that the
-    tokenizer lacks are left out.
+    as an ARPA file that kenlm reads. A Transformer is trained like a
+    recogniser, with any attention that can be causal; Ctrl-C saves and
+    stops. Sentences with characters that the tokenizer lacks are left out.
     """
-    settings = _Settings(
-        order=order, min_counts=None if min_counts is None else _integers(min_counts)
-    )
+    if kind == "ngram":
+        _refuse(kind, {"--config": config, "--validation": validation, "--set": overrides})
+        if order is None:
+            raise typer.BadParameter("expected --order with --type ngram, found none")
+        _train_ngram(text, tokenizer, out, order=order, min_counts=min_counts)
+        return
+    _refuse(kind, {"--order": order, "--min-counts": min_counts})
+    if config is None or validation is None or len(text) != 1:
+        raise typer.BadParameter(
+            "expected --config, --validation and one --text with --type transformer"
+        )
+    paths = {"train": text[0], "validation": validation, "tokenizer": tokenizer}
+    settings = [f"data.{name}={path}" for name, path in paths.items()]
+    _train_transformer(config, out, [*settings, *(overrides or [])], resume=resume)
+
+
+def _refuse(kind: str, options: Mapping[str, object]) -> None:
+    given = [name for name, value in options.items() if value]
+    if given:
+        raise typer.BadParameter(f"expected no {', '.join(given)} with --type {kind}")
+
+
+def _train_ngram(
+    text: Sequence[Path], tokenizer: Path, out: Path, *, order: int, min_counts: str | None
+) -> None:
+    from asr.ngram.model import train_ngram
+
     pieces = Tokenizer.load(tokenizer)
     corpus = _read(text, pieces)
-    sizes = _TRAINERS[kind](corpus, pieces, out, settings)
+    model = train_ngram(
+        corpus,
+        pieces,
+        out,
+        order=order,
+        min_counts=None if min_counts is None else _integers(min_counts),
+    )
+    sizes = (f"{len(each.grams)} {n}-grams" for n, each in enumerate(model.orders, start=1))
     print(
-        f"{sizes} from {corpus.tokens} tokens, {corpus.words} words, "
+        f"{', '.join(sizes)} from {corpus.tokens} tokens, {corpus.words} words, "
         f"{len(corpus.sentences)} sentences, in {out}"
     )
+
+
+def _train_transformer(config: Path, out: Path, overrides: list[str], *, resume: bool) -> None:
+    from asr.config import LanguageModelExperimentConfig, load_config_as
+    from asr.training.language_model import train_language_model
+
+    loaded = load_config_as(LanguageModelExperimentConfig, config, overrides)
+    report_outcome(train_language_model(loaded, out, resume=resume), out)
 
 
 @app.command()
@@ -91,25 +131,49 @@ def score(
     text: Annotated[
         list[Path], typer.Argument(metavar="TEXT", help="Text, plain or .gz, one sentence a line.")
     ],
+    *,
+    segment_tokens: Annotated[
+        int | None,
+        typer.Option(
+            min=1,
+            help="transformer: score the text as one stream in segments of so many tokens; by "
+            "default each sentence for itself.",
+        ),
+    ] = None,
+    memory_tokens: Annotated[
+        int,
+        typer.Option(
+            min=0, help="transformer, with --segment-tokens: tokens before a token that it sees."
+        ),
+    ] = 0,
+    device: Annotated[str, typer.Option(help="transformer: cpu or cuda.")] = "cpu",
     json: Annotated[
         Path | None, typer.Option(help="File to write the figures to, as JSON.")
     ] = None,
 ) -> None:
     """Print how well a language model predicts text: perplexity per word and per token.
 
+    A Transformer can be shown more of what lies before a token than in
+    training: --segment-tokens and --memory-tokens.
+
     The end of a sentence counts as a word and as a token. Sentences with
     characters that the tokenizer lacks are left out.
     """
     from asr.language_models import load_language_model
 
-    model = load_language_model(lm)
+    model = load_language_model(lm, device=device)
     corpus = _read(text, model.tokenizer)
     if not corpus.sentences:
         raise ValueError(
             f"expected sentences to score, found none that the tokenizer can encode in "
             f"{', '.join(map(str, text))}; give other text"
         )
-    log_prob = float(model.sentence_log_probs(corpus.sentences).sum())
+    if segment_tokens is None:
+        log_prob = float(model.sentence_log_probs(corpus.sentences).sum())
+    else:
+        log_prob = model.stream_log_prob(
+            corpus.sentences, segment_tokens=segment_tokens, memory_tokens=memory_tokens
+        )
     perplexity = Perplexity(log_prob=log_prob, corpus=corpus)
     if json is not None:
         json.parent.mkdir(parents=True, exist_ok=True)

@@ -1,9 +1,14 @@
 """`asr train`: manifests to an experiment."""
 
+from __future__ import annotations
+
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
+
+if TYPE_CHECKING:
+    from asr.training.session import TrainingOutcome
 
 
 def train(
@@ -33,7 +38,13 @@ def train(
     from asr.config import load_config
     from asr.training.run import train as run_training
 
-    outcome = run_training(load_config(config, overrides or []), out, resume=resume, init=init)
+    report_outcome(
+        run_training(load_config(config, overrides or []), out, resume=resume, init=init), out
+    )
+
+
+def report_outcome(outcome: TrainingOutcome, out: Path) -> None:
+    """Say how training ended; exit with the status of the signal that stopped it."""
     if outcome.already_finished:
         typer.echo(f"{out} is finished ({outcome.step} steps): nothing to do", err=True)
     if outcome.signal is not None:

@@ -52,6 +52,24 @@ class AcousticModel:
         """Distance between encoder frames, in samples."""
         return self.extractor.config.hop_samples * self.model.subsampling_factor
 
+    @property
+    def frame_seconds(self) -> float:
+        """Distance between encoder frames."""
+        return self.frame_samples / self.sample_rate_hz
+
+    @property
+    def frame_offset_seconds(self) -> float:
+        """Start of the time that the first encoder frame stands for.
+
+        A frame stands for `frame_seconds` around the middle of the audio that the feature windows
+        and the subsampling's convolutions gather for it.
+        """
+        config = self.extractor.config
+        subsampling = self.model.encoder.subsampling
+        feature_frames = subsampling.config.factor + subsampling.lookahead
+        seen_samples = (feature_frames - 1) * config.hop_samples + config.window_samples
+        return (seen_samples - self.frame_samples) / 2 / self.sample_rate_hz
+
     def output_frames(self, samples: int) -> int:
         """Encoder frames of a waveform of so many samples."""
         config = self.extractor.config

@@ -6,9 +6,9 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from asr.decoding.decoder import Decoded, Token, TokenSequence
+from asr.decoding.decoder import Decoded, TokenSequence
 from asr.decoding.hypothesis import Hypothesis
-from asr.decoding.words import to_hypothesis
+from asr.decoding.words import to_hypothesis, token_runs
 from asr.lengths import valid_mask
 from asr.model.ctc import BLANK
 from asr.tokens.tokenizer import Tokenizer
@@ -72,8 +72,8 @@ def best_path(log_probs: Tensor, lengths: Tensor) -> BestPath:
 def collapse(path: BestPath) -> list[Decoded]:
     """Turn paths into tokens.
 
-    A token is a run of equal labels that are not blank; its posterior is the highest within the
-    run. The score is the sum of the log-posteriors along the path, blanks included.
+    A token is a run of equal labels that are not blank. The score is the sum of the log-posteriors
+    along the path, blanks included.
 
     Args:
         path: The best labels.
@@ -88,7 +88,7 @@ def collapse(path: BestPath) -> list[Decoded]:
                 tokens=tuple(tokens), score=score, acoustic_score=score, lm_score=0.0
             )
         )
-        for tokens, score in zip(_tokens(path), scores, strict=True)
+        for tokens, score in zip(token_runs(path.labels, path.log_probs), scores, strict=True)
     ]
 
 
@@ -131,6 +131,8 @@ def greedy_decode(
 ) -> list[Hypothesis]:
     """Decode a batch: `best_path`, `collapse`, then `to_hypothesis`.
 
+    Times count from the start of the first frame.
+
     Args:
         log_probs: (batch, time, vocab), natural logarithm, label 0 the blank.
         lengths: (batch,) int64, frames.
@@ -144,38 +146,11 @@ def greedy_decode(
     decoded = collapse(best_path(log_probs, lengths))
     return [
         to_hypothesis(
-            item, tokenizer, frame_seconds=frame_seconds, duration_seconds=duration_seconds
+            item,
+            tokenizer,
+            frame_seconds=frame_seconds,
+            frame_offset_seconds=0.0,
+            duration_seconds=duration_seconds,
         )
         for item, duration_seconds in zip(decoded, durations_seconds, strict=True)
     ]
-
-
-def _tokens(path: BestPath) -> list[list[Token]]:
-    batch, time = path.labels.shape
-    if path.labels.numel() == 0:
-        return [[] for _ in range(batch)]
-    # A run never spans two items, because every item's first frame begins one.
-    begins = torch.ones(batch, time, dtype=torch.bool)
-    begins[:, 1:] = path.labels[:, 1:] != path.labels[:, :-1]
-    first = begins.flatten().nonzero().squeeze(1)
-    run_of_frame = begins.flatten().cumsum(dim=0) - 1
-    best = torch.full(first.shape, -torch.inf, dtype=path.log_probs.dtype)
-    best.scatter_reduce_(0, run_of_frame, path.log_probs.flatten(), reduce="amax")
-    end = torch.cat([first[1:], first.new_tensor([batch * time])])
-    label = path.labels.flatten()[first]
-    kept = label != BLANK
-    first, end, label, best = first[kept], end[kept], label[kept], best[kept]
-
-    tokens: list[list[Token]] = [[] for _ in range(batch)]
-    columns = (first.tolist(), end.tolist(), label.tolist(), best.exp().tolist())
-    for first_frame, end_frame, token_label, posterior in zip(*columns, strict=True):
-        item, start = divmod(first_frame, time)
-        tokens[item].append(
-            Token(
-                label=token_label,
-                start_frame=start,
-                end_frame=end_frame - item * time,
-                posterior=min(posterior, 1.0),
-            )
-        )
-    return tokens

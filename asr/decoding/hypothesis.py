@@ -55,3 +55,35 @@ class Hypothesis:
     words: tuple[Word, ...]
     duration_seconds: float
     nbest: tuple[Alternative, ...] = ()
+
+    @staticmethod
+    def of_words(
+        words: tuple[Word, ...],
+        *,
+        score: float,
+        duration_seconds: float,
+        nbest: tuple[Alternative, ...] = (),
+    ) -> "Hypothesis":
+        """The transcript whose text is these words."""
+        return Hypothesis(
+            text=" ".join(word.word for word in words),
+            score=score,
+            words=words,
+            duration_seconds=duration_seconds,
+            nbest=nbest,
+        )
+
+
+@dataclass(frozen=True, kw_only=True)
+class Outcome:
+    """What became of one input.
+
+    Args:
+        index: Place among the inputs.
+        hypothesis: The transcript; None where the input cannot be used.
+        error: Why there is no hypothesis; None where there is one.
+    """
+
+    index: int
+    hypothesis: Hypothesis | None = None
+    error: OSError | ValueError | None = None

@@ -126,10 +126,15 @@ def text_line(record: HypothesisRecord, folder: Path) -> str:
     return f"{record.id}\t{record.hypothesis.text}"
 
 
-FORMATS: dict[str, Callable[[HypothesisRecord, Path], str]] = {
-    "jsonl": json_line,
-    "txt": text_line,
-}
+@contextmanager
+def clear_write_errors(path: Path) -> Iterator[None]:
+    """Say of an OSError that `path` cannot be written."""
+    try:
+        yield
+    except OSError as error:
+        raise OSError(
+            f"expected to write {path}, found: {error.strerror}; free space or choose another place"
+        ) from error
 
 
 class HypothesisWriter:
@@ -140,20 +145,21 @@ class HypothesisWriter:
 
     Args:
         path: The file; its folder is made where missing.
-        format_line: Gives the line of a record, without its end, for a file in the given folder.
+        format_lines: Gives the lines of a record, without the end of the last one, for a file in
+            the given folder; empty where there are none.
 
     Raises:
         OSError: The file cannot be written; so do `append` and `finish`.
     """
 
     def __init__(
-        self, path: Path, *, format_line: Callable[[HypothesisRecord, Path], str] = json_line
+        self, path: Path, *, format_lines: Callable[[HypothesisRecord, Path], str] = json_line
     ) -> None:
         self.path = path
         self.part_path = path.with_name(path.name + ".part")
-        self._format_line = format_line
+        self._format_lines = format_lines
         self._lines: dict[str, str] = {}
-        with self._clear_errors():
+        with clear_write_errors(self.path):
             if path.is_dir():
                 raise IsADirectoryError(0, "a folder of that name")
             path.parent.mkdir(parents=True, exist_ok=True)
@@ -180,11 +186,12 @@ class HypothesisWriter:
                 f"expected unique ids in {self.path}, found {record.id!r} again; "
                 "give each hypothesis its own id"
             )
-        line = self._format_line(record, self.path.parent)
-        with self._clear_errors():
-            self._stream.write(line + "\n")
+        lines = self._format_lines(record, self.path.parent)
+        lines += "\n" if lines else ""
+        with clear_write_errors(self.path):
+            self._stream.write(lines)
             self._stream.flush()
-        self._lines[record.id] = line
+        self._lines[record.id] = lines
 
     def finish(self, order: Sequence[str] | None = None) -> None:
         """Put the file in place, atomically.
@@ -196,11 +203,11 @@ class HypothesisWriter:
         ids = self._lines if order is None else [name for name in order if name in self._lines]
         # A second file, so that a disk that fills up here leaves the partial one whole.
         sorted_path = self.path.with_name(self.path.name + ".sorted")
-        with self._clear_errors():
+        with clear_write_errors(self.path):
             self._stream.close()
             try:
                 with sorted_path.open("w", encoding="utf-8") as stream:
-                    stream.writelines(self._lines[name] + "\n" for name in ids)
+                    stream.writelines(self._lines[name] for name in ids)
                     stream.flush()
                     os.fsync(stream.fileno())
                 sorted_path.replace(self.path)
@@ -208,16 +215,6 @@ class HypothesisWriter:
                 sorted_path.unlink(missing_ok=True)
                 raise
             self.part_path.unlink()
-
-    @contextmanager
-    def _clear_errors(self) -> Iterator[None]:
-        try:
-            yield
-        except OSError as error:
-            raise OSError(
-                f"expected to write {self.path}, found: {error.strerror}; free space or choose "
-                "another place"
-            ) from error
 
 
 def _to_record(record: HypothesisRecord, folder: Path) -> dict[str, object]:

@@ -14,10 +14,10 @@ from pydantic.dataclasses import dataclass
 from torch import Tensor
 
 from asr.decoding.decoder import Decoded, SpelledWord, Token, TokenSequence
-from asr.decoding.greedy import BestPath, collapse
 from asr.decoding.lexicon_words import LexiconWord, read_words
 from asr.decoding.pauses import longest_pause
 from asr.decoding.word_search import NO_WORD, word_search
+from asr.decoding.words import token_runs
 from asr.schema import STRICT
 from asr.tokens.tokenizer import Tokenizer
 
@@ -228,8 +228,7 @@ class LexiconDecoder:
     ) -> TokenSequence:
         # The library frames the path by a label before and one after it.
         labels = torch.tensor(result.tokens[1:-1]).unsqueeze(0)
-        path = BestPath(labels=labels, log_probs=log_probs.gather(1, labels.T).T.double())
-        [decoded] = collapse(path)
+        [tokens] = token_runs(labels, log_probs.gather(1, labels.T).T.double())
         words = tuple(
             SpelledWord(
                 text=self._texts[word],
@@ -242,7 +241,7 @@ class LexiconDecoder:
                     for token in group
                 ),
             )
-            for word, group in _word_groups(result.words[1:-1], decoded.best.tokens)
+            for word, group in _word_groups(result.words[1:-1], tokens)
         )
         lm_score = math.log(10) * result.lmScore
         prior = self.config.lm_weight * lm_score + self.config.word_score * len(words)

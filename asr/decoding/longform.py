@@ -69,6 +69,23 @@ class Window:
         return slice(self.first_frame, self.stop_frame)
 
 
+class CountedBlocks:
+    """Passes blocks on and counts their samples.
+
+    Args:
+        blocks: (sample,) consecutive stretches of any length.
+    """
+
+    def __init__(self, blocks: Iterable[Tensor]) -> None:
+        self._blocks = blocks
+        self.samples = 0
+
+    def __iter__(self) -> Iterator[Tensor]:
+        for block in self._blocks:
+            self.samples += len(block)
+            yield block
+
+
 def cut_windows(
     blocks: Iterable[Tensor], config: LongformConfig, *, rate_hz: int, frame_samples: int
 ) -> Iterator[Window]:

@@ -1,15 +1,65 @@
-"""Tokens to words: text, times and confidence."""
+"""Labels of frames to tokens; tokens to words: text, times and confidence."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from itertools import pairwise
+from statistics import median
+
+import torch
+from torch import Tensor
 
 from asr.decoding.decoder import Decoded, SpelledWord, Token, TokenSequence
 from asr.decoding.hypothesis import Alternative, Hypothesis, Word
+from asr.model.ctc import BLANK
 from asr.tokens.tokenizer import Tokenizer
 
 
+def token_runs(labels: Tensor, log_probs: Tensor) -> list[list[Token]]:
+    """Find the runs of equal labels that are not blank.
+
+    Args:
+        labels: (batch, time) int64, the label of every frame; blank where padded.
+        log_probs: (batch, time) float64, log-posterior of that label.
+
+    Returns:
+        The tokens of each item, in order.
+    """
+    batch, time = labels.shape
+    if labels.numel() == 0:
+        return [[] for _ in range(batch)]
+    # A run never spans two items, because every item's first frame begins one.
+    begins = torch.ones(batch, time, dtype=torch.bool)
+    begins[:, 1:] = labels[:, 1:] != labels[:, :-1]
+    first = begins.flatten().nonzero().squeeze(1)
+    run_of_frame = begins.flatten().cumsum(dim=0) - 1
+    best = torch.full(first.shape, -torch.inf, dtype=log_probs.dtype)
+    best.scatter_reduce_(0, run_of_frame, log_probs.flatten(), reduce="amax")
+    end = torch.cat([first[1:], first.new_tensor([batch * time])])
+    label = labels.flatten()[first]
+    kept = label != BLANK
+    first, end, label, best = first[kept], end[kept], label[kept], best[kept]
+
+    tokens: list[list[Token]] = [[] for _ in range(batch)]
+    columns = (first.tolist(), end.tolist(), label.tolist(), best.exp().tolist())
+    for first_frame, end_frame, token_label, posterior in zip(*columns, strict=True):
+        item, start = divmod(first_frame, time)
+        tokens[item].append(
+            Token(
+                label=token_label,
+                start_frame=start,
+                end_frame=end_frame - item * time,
+                posterior=min(posterior, 1.0),
+            )
+        )
+    return tokens
+
+
 def to_hypothesis(
-    decoded: Decoded, tokenizer: Tokenizer, *, frame_seconds: float, duration_seconds: float
+    decoded: Decoded,
+    tokenizer: Tokenizer,
+    *,
+    frame_seconds: float,
+    frame_offset_seconds: float,
+    duration_seconds: float,
 ) -> Hypothesis:
     """Turn what a decoder gives into a transcript.
 
@@ -17,26 +67,25 @@ def to_hypothesis(
         decoded: Of one item.
         tokenizer: Gives the text of labels.
         frame_seconds: Distance between frames.
+        frame_offset_seconds: Start of the time that the first frame stands for.
         duration_seconds: Length of the item's audio; no word ends later.
 
     Returns:
-        The transcript.
+        The transcript, its words as `find_words` has them.
     """
-
-    def words(sequence: TokenSequence) -> tuple[Word, ...]:
-        return to_words(
-            sequence, tokenizer, frame_seconds=frame_seconds, duration_seconds=duration_seconds
-        )
-
-    best = words(decoded.best)
-    return Hypothesis(
-        text=_text(best),
+    return Hypothesis.of_words(
+        find_words(
+            _words(decoded.best, tokenizer),
+            tokenizer,
+            frame_seconds=frame_seconds,
+            frame_offset_seconds=frame_offset_seconds,
+            duration_seconds=duration_seconds,
+        ),
         score=decoded.best.score,
-        words=best,
         duration_seconds=duration_seconds,
         nbest=tuple(
             Alternative(
-                text=_text(words(sequence)),
+                text=" ".join(word.text for word in _words(sequence, tokenizer)),
                 score=sequence.score,
                 acoustic_score=sequence.acoustic_score,
                 lm_score=sequence.lm_score,
@@ -46,44 +95,8 @@ def to_hypothesis(
     )
 
 
-def to_words(
-    sequence: TokenSequence,
-    tokenizer: Tokenizer,
-    *,
-    frame_seconds: float,
-    duration_seconds: float,
-) -> tuple[Word, ...]:
-    """Give words their times.
-
-    A word lasts from the start of its first token's first frame to the end of its last token's last
-    frame. Its confidence is the mean over its tokens of their posteriors.
-
-    Args:
-        sequence: Of one item.
-        tokenizer: Makes words of the tokens where the decoder has not.
-        frame_seconds: Distance between frames.
-        duration_seconds: Length of the item's audio; no word ends later.
-
-    Returns:
-        The words; tokens without text make none.
-    """
-    words = _spelled_words(sequence.tokens, tokenizer) if sequence.words is None else sequence.words
-    return tuple(
-        Word(
-            word=word.text,
-            start_seconds=min(word.tokens[0].start_frame * frame_seconds, duration_seconds),
-            end_seconds=min(word.tokens[-1].end_frame * frame_seconds, duration_seconds),
-            confidence=sum(token.posterior for token in word.tokens) / len(word.tokens),
-        )
-        for word in words
-    )
-
-
-def _text(words: Sequence[Word]) -> str:
-    return " ".join(word.word for word in words)
-
-
-def _spelled_words(tokens: Sequence[Token], tokenizer: Tokenizer) -> Iterator[SpelledWord]:
+def group_words(tokens: Sequence[Token], tokenizer: Tokenizer) -> Iterator[SpelledWord]:
+    """Group tokens into words; a group without text makes none."""
     starts = [
         index
         for index, token in enumerate(tokens)
@@ -94,3 +107,99 @@ def _spelled_words(tokens: Sequence[Token], tokenizer: Tokenizer) -> Iterator[Sp
         text = "".join(tokenizer.decode([token.label for token in group]).split())
         if text:
             yield SpelledWord(text=text, tokens=group)
+
+
+def find_words(
+    words: Iterable[SpelledWord],
+    tokenizer: Tokenizer,
+    *,
+    frame_seconds: float,
+    frame_offset_seconds: float,
+    duration_seconds: float,
+) -> tuple[Word, ...]:
+    """Find when each word was spoken.
+
+    CTC says where a token is recognised, not how long it lasts: a token may be one frame, anywhere
+    in its sounds, and blanks follow. The rule:
+
+    1. A word lasts at least from the first frame of its first token to the last frame of its last
+       token. A first token that is the word mark alone has no sound; the word then begins in the
+       middle of the mark's frames.
+    2. The pace of a recording is the median over its words of the time to the next word's start,
+       per letter. A word lacks what its letters take at this pace beyond the length of rule 1. A
+       recording of one word has no pace, and nothing is lacking.
+    3. The gap between two words goes to them in proportion to what they lack, up to that; the same
+       holds for the gaps at the edges of the audio. From both sides together a word gets no more
+       than it lacks. What is left is a pause.
+
+    The confidence of a word is the mean posterior of its tokens.
+
+    Args:
+        words: The words of one item, in order.
+        tokenizer: Gives the text of labels.
+        frame_seconds: Distance between frames.
+        frame_offset_seconds: Start of the time that the first frame stands for.
+        duration_seconds: Length of the audio; no word ends later.
+
+    Returns:
+        The words; times never decrease and do not overlap.
+    """
+    texts, starts, ends, confidences = [], [], [], []
+    for word in words:
+        group = word.tokens
+        first_frame: float = group[0].start_frame
+        if not tokenizer.decode([group[0].label]):
+            first_frame = (group[0].start_frame + group[0].end_frame) / 2
+        texts.append(word.text)
+        start, end = (
+            min(frame_offset_seconds + frame * frame_seconds, duration_seconds)
+            for frame in (first_frame, group[-1].end_frame)
+        )
+        starts.append(start)
+        ends.append(end)
+        confidences.append(sum(token.posterior for token in group) / len(group))
+    spans = _fill_gaps(starts, ends, [len(text) for text in texts], duration_seconds)
+    return tuple(
+        Word(word=text, start_seconds=start, end_seconds=end, confidence=confidence)
+        for text, (start, end), confidence in zip(texts, spans, confidences, strict=True)
+    )
+
+
+def _words(sequence: TokenSequence, tokenizer: Tokenizer) -> Iterable[SpelledWord]:
+    if sequence.words is None:
+        return group_words(sequence.tokens, tokenizer)
+    return sequence.words
+
+
+def _fill_gaps(
+    starts: Sequence[float], ends: Sequence[float], letters: Sequence[int], duration_seconds: float
+) -> list[tuple[float, float]]:
+    """Rules 2 and 3 of `find_words`: the start and end of each word."""
+    if not starts:
+        return []
+    intervals = [later - start for start, later in pairwise(starts)]
+    paces = [interval / count for interval, count in zip(intervals, letters, strict=False)]
+    pace = median(paces) if paces else 0.0
+    lacks = [
+        max(count * pace - (end - start), 0.0)
+        for start, end, count in zip(starts, ends, letters, strict=True)
+    ]
+    gaps = [
+        start - end for end, start in zip([0.0, *ends], [*starts, duration_seconds], strict=True)
+    ]
+    shares = [
+        min(gap / (before + after), 1.0) if before + after > 0 else 0.0
+        for gap, (before, after) in zip(gaps, pairwise([0.0, *lacks, 0.0]), strict=True)
+    ]
+    spans: list[tuple[float, float]] = []
+    previous_end = 0.0
+    for start, end, lack, (left, right) in zip(starts, ends, lacks, pairwise(shares), strict=True):
+        given = lack / max(left + right, 1.0)
+        # Sums of floats may miss their bounds by a rounding.
+        span = (
+            max(start - given * left, previous_end),
+            min(end + given * right, duration_seconds),
+        )
+        spans.append(span)
+        previous_end = span[1]
+    return spans

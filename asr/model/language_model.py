@@ -21,6 +21,7 @@ from asr.schema import STRICT
 
 BOUNDARY = 0
 """The label before the first token of a sentence and after its last; CTC's blank elsewhere."""
+_FIRST_DEVIATION = 0.02
 
 
 @dataclass(frozen=True, kw_only=True, config=STRICT)
@@ -108,9 +109,9 @@ class LanguageModel(Trainable):
         )
         attentions[0].check_mode(causal())
         self.adds_positions = attentions[0].capabilities.positions == "none"
-        # Logits of unit variance, and so inputs once they are multiplied by the root of the width.
+        # Small, since a token's own embedding reaches the output, which shares its weights.
         self.embedding = nn.Parameter(torch.empty(vocab_size + 1, config.width))
-        nn.init.normal_(self.embedding, std=config.width**-0.5)
+        nn.init.normal_(self.embedding, std=_FIRST_DEVIATION)
         self.bias = nn.Parameter(torch.zeros(vocab_size + 1))
         self.dropout = Dropout(config.dropout)
         blocks = transformer_blocks(

@@ -8,12 +8,14 @@ import pytest
 import torch
 from typer.testing import CliRunner
 
-from asr.claims import CLAIMS
+from asr.claims import CLAIMS, language
 from asr.claims.claim import Check, Claim, Measurement, read_thresholds, run_claim
 from asr.claims.cost import operations, peak_bytes
+from asr.claims.language import LANGUAGE_CLAIMS
 from asr.claims.report import write_report
 from asr.claims.tasks import CLASSES, IGNORED, chirps, cue, motifs, noisy_segments, sums
 from asr.cli import app
+from asr.data.corpora.synthetic.grammar import PATTERNS
 
 
 def _generator() -> torch.Generator:
@@ -22,7 +24,7 @@ def _generator() -> torch.Generator:
 
 def test_every_claim_has_thresholds_and_none_is_left_over() -> None:
     thresholds = read_thresholds()
-    assert sorted(thresholds) == sorted(CLAIMS)
+    assert sorted(thresholds) == sorted([*CLAIMS, *LANGUAGE_CLAIMS])
     for limits in thresholds.values():
         assert limits["seeds"] >= 1
         assert any(key.endswith(("_at_most", "_at_least", "_within")) for key in limits)
@@ -71,6 +73,28 @@ def test_unknown_claim_is_an_error(tmp_path: Path) -> None:
     done = CliRunner().invoke(app, ["claims", "--only", "alibii", "--out", str(tmp_path)])
     assert done.exit_code == 1
     assert "expected claims among" in str(done.exception)
+
+
+def test_claims_about_language_ask_for_text(tmp_path: Path) -> None:
+    command = ["claims", "--only", "language_alibi", "--out", str(tmp_path)]
+    assert "give --text FILE" in str(CliRunner().invoke(app, command).exception)
+    (tmp_path / "text.txt").write_text("too little\n")
+    done = CliRunner().invoke(app, [*command, "--text", str(tmp_path / "text.txt")])
+    assert "expected text of at least" in str(done.exception)
+
+
+def test_claims_about_language_measure_what_the_thresholds_name(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(language, "_STEPS", 2)
+    monkeypatch.setattr(language, "_SCORED_TOKENS", 600)
+    lines = [" ".join(pattern.replace("{", "").replace("}", "").split()) for pattern in PATTERNS]
+    (tmp_path / "text.txt").write_text("\n".join(lines * 6))
+    claims = language.language_claims(tmp_path / "text.txt")
+    for name, limits in read_thresholds().items():
+        if name in claims:
+            result = run_claim(name, claims[name], {**limits, "seeds": 1})
+            assert len(result.checks) == len(limits) - 1
 
 
 def test_segments_have_four_to_ten_frames() -> None:

@@ -170,6 +170,24 @@ def test_text_format(tiny_experiment: Path, audio: Path, tmp_path: Path) -> None
     assert out.read_text() == f"c\t{expected.text}\n"
 
 
+def test_a_file_for_each_recording(tiny_experiment: Path, audio: Path, tmp_path: Path) -> None:
+    out = tmp_path / "out"
+    assert run(tiny_experiment, audio, "--out", out, "--format", "vtt").exit_code == 0
+    found = sorted(str(path.relative_to(out)) for path in out.rglob("*") if path.is_file())
+    assert found == ["a.vtt", "b/x.y.vtt", "b/z.vtt", "c.vtt"]
+    [expected] = load(tiny_experiment).transcribe([audio / "c.flac"])
+    assert (out / "c.vtt").read_text().splitlines()[3:] == [expected.text]
+
+
+def test_ctm_format(tiny_experiment: Path, audio: Path, tmp_path: Path) -> None:
+    out = tmp_path / "hyp.ctm"
+    assert run(tiny_experiment, audio, "--out", out, "--format", "ctm").exit_code == 0
+    rows = [line.split() for line in out.read_text().splitlines()]
+    assert list(dict.fromkeys(row[0] for row in rows)) == ["a", "b/x.y", "b/z", "c"]
+    [expected] = load(tiny_experiment).transcribe([audio / "c.flac"])
+    assert " ".join(row[4] for row in rows if row[0] == "c") == expected.text
+
+
 def test_bad_files_are_named_and_the_others_decoded(
     tiny_experiment: Path, audio: Path, noise: NoiseMaker, tmp_path: Path
 ) -> None:

@@ -83,7 +83,9 @@ def test_mistakes(text: Path, letters: Tokenizer, tmp_path: Path) -> None:
     description = (out / "lm.toml").read_text()
     (out / "lm.toml").write_text(description.replace('"ngram"', '"trigram"'))
     error = CliRunner().invoke(app, ["score", str(out), str(text)]).exception
-    assert "lm.toml: expected type to be one of ['ngram'], found 'trigram'" in str(error)
+    assert "lm.toml: expected type to be one of ['ngram', 'transformer'], found 'trigram'" in str(
+        error
+    )
     error = CliRunner().invoke(app, train(tmp_path / "none.txt", letters, tmp_path / "b")).exception
     assert isinstance(error, FileNotFoundError)
     assert not (tmp_path / "b").exists()
@@ -95,3 +97,55 @@ def test_wrong_usage_exits_with_2(text: Path, letters: Tokenizer, tmp_path: Path
         changed = [*arguments[:position], wrong, *arguments[position + 1 :]]
         assert CliRunner().invoke(app, changed).exit_code == 2
     assert CliRunner().invoke(app, ["score", str(tmp_path)]).exit_code == 2
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        (["--type", "ngram"], "expected --order"),
+        (["--type", "ngram", "--order", "3", "--set", "a.b=1"], "expected no --set with"),
+        (["--type", "transformer", "--order", "3"], "expected no --order with"),
+        (["--type", "transformer"], "expected --config, --validation and one --text"),
+    ],
+)
+def test_options_of_the_other_type_are_refused(options: list[str], message: str) -> None:
+    common = ["train", "--text", "t.txt", "--tokenizer", "t", "--out", "o"]
+    result = CliRunner().invoke(app, [*common, *options])
+    assert result.exit_code == 2
+    assert message in " ".join(result.output.replace("│", " ").split())
+
+
+def test_transformer_trains_and_scores_with_memory(
+    text: Path, letters: Tokenizer, tmp_path: Path
+) -> None:
+    config = Path(__file__).parents[2] / "recipes/librispeech/conf/lm/transformer_small.toml"
+    letters.save(tmp_path / "tokens" / "tokenizer.model")
+    small = ["data.segment_tokens=8", "data.batch_tokens=16", "model.width=16", "model.layers=1"]
+    run = ["training.epochs=1", "training.warmup_steps=2", "training.threads=1"]
+    command = [
+        *("train", "--type", "transformer", "--config", str(config)),
+        *("--text", str(text), "--validation", str(text), "--out", str(tmp_path / "lm")),
+        *("--tokenizer", str(tmp_path / "tokens")),
+        *(part for setting in [*small, *run] for part in ("--set", setting)),
+    ]
+    assert CliRunner().invoke(app, command).exit_code == 0
+    refused = CliRunner().invoke(app, command)
+    assert "expected a new folder" in str(refused.exception)
+    again = CliRunner().invoke(app, [*command, "--resume"])
+    assert "nothing to do" in again.output
+    score = ["score", str(tmp_path / "lm"), str(text)]
+    segments = ["--segment-tokens", "4"]
+    outputs = [
+        CliRunner().invoke(app, [*score, *more]).output.splitlines()[0]
+        for more in ([], segments, [*segments, "--memory-tokens", "9"])
+    ]
+    assert all(line.startswith("perplexity ") for line in outputs)
+    assert len(set(outputs)) == 3
+
+
+def test_memory_of_an_ngram_is_refused(text: Path, letters: Tokenizer, tmp_path: Path) -> None:
+    CliRunner().invoke(app, train(text, letters, tmp_path / "lm"))
+    result = CliRunner().invoke(
+        app, ["score", str(tmp_path / "lm"), str(text), "--segment-tokens", "4"]
+    )
+    assert "sees nothing beyond a sentence" in str(result.exception)

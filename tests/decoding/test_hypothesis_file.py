@@ -8,10 +8,10 @@ import pytest
 from asr.data.json_lines import JsonLinesError
 from asr.decoding.hypothesis import Alternative, Hypothesis, Word
 from asr.decoding.hypothesis_file import (
-    FORMATS,
     HypothesisRecord,
     HypothesisWriter,
     read_hypotheses,
+    text_line,
     write_hypotheses,
 )
 
@@ -61,7 +61,7 @@ def test_fields_have_the_names_of_the_design(tmp_path: Path) -> None:
 
 
 def test_text_format_is_id_tab_text() -> None:
-    assert FORMATS["txt"](record("a b"), Path()) == "a b\tzwei wörter"
+    assert text_line(record("a b"), Path()) == "a b\tzwei wörter"
 
 
 def test_nbest_are_written_and_read(tmp_path: Path) -> None:

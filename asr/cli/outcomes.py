@@ -1,0 +1,92 @@
+"""Writes transcripts as they are made and reports on them, for the commands that make some."""
+
+import sys
+import time
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+from typing import Literal, TypeAlias
+
+import typer
+from rich.console import Console
+from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
+
+from asr.decoding.formats import Writer
+from asr.decoding.hypothesis import Outcome
+from asr.decoding.hypothesis_file import HypothesisRecord
+
+FormatName: TypeAlias = Literal["jsonl", "txt", "ctm", "srt", "vtt", "textgrid"]
+FORMAT_HELP = (
+    "jsonl: with scores and word times; txt: id, tab, words on each line; ctm: NIST's words with "
+    "times. These are one file. srt, vtt (subtitles), textgrid (Praat): --out is a folder, with a "
+    "file for each recording."
+)
+
+
+def write_outcomes(
+    outcomes: Iterable[Outcome], sources: Mapping[str, Path], writer: Writer, *, done: str
+) -> None:
+    """Write hypotheses in the order of the inputs, name what failed and print the speed.
+
+    Args:
+        outcomes: What became of each input, in any order.
+        sources: Audio files by id, in the order of the inputs.
+        writer: Where the hypotheses go.
+        done: What is done to an input, as a participle.
+
+    Raises:
+        typer.Exit: Something failed; everything else is written.
+    """
+    ids = list(sources)
+    written = failures = 0
+    audio_seconds = 0.0
+    started = time.monotonic()
+    with _progress(done) as progress:
+        task = progress.add_task("", total=len(ids), audio=0.0)
+        try:
+            for outcome in outcomes:
+                name = ids[outcome.index]
+                if outcome.hypothesis is None:
+                    failures += 1
+                    print(f"error: {name}: {outcome.error}", file=sys.stderr)
+                else:
+                    record = HypothesisRecord(
+                        id=name, audio_filepath=sources[name], hypothesis=outcome.hypothesis
+                    )
+                    writer.append(record)
+                    written += 1
+                    audio_seconds += outcome.hypothesis.duration_seconds
+                progress.update(task, advance=1, audio=audio_seconds)
+            writer.finish(ids)
+        except BaseException:
+            if written:
+                print(
+                    f"stopped: {written} of {len(ids)} inputs are {done}, in {writer.part_path}",
+                    file=sys.stderr,
+                )
+            raise
+    seconds = time.monotonic() - started
+    factor = f"{seconds / audio_seconds:.4f}" if audio_seconds else "undefined"
+    print(
+        f"{done} {written} of {len(ids)} inputs: {audio_seconds:.1f} s of audio in "
+        f"{seconds:.1f} s, real-time factor {factor}",
+        file=sys.stderr,
+    )
+    if failures:
+        print(
+            f"error: expected {len(ids)} inputs to be {done}, found {failures} that cannot be "
+            f"{done}, named above; the others are in {writer.path}",
+            file=sys.stderr,
+        )
+        raise typer.Exit(1)
+
+
+def _progress(done: str) -> Progress:
+    console = Console(stderr=True)
+    return Progress(
+        TextColumn(done),
+        BarColumn(),
+        TextColumn("{task.completed}/{task.total}, {task.fields[audio]:.0f} s of audio"),
+        TimeRemainingColumn(),
+        console=console,
+        disable=not console.is_terminal,
+    )

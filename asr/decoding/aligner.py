@@ -1,0 +1,97 @@
+"""Known transcripts and their audio to word times."""
+
+from collections.abc import Iterator, Sequence
+
+import torch
+
+from asr.data.manifest import Utterance
+from asr.decoding.acoustic_model import AcousticModel
+from asr.decoding.alignment import align_labels
+from asr.decoding.audio_input import AudioInput, read_input_blocks
+from asr.decoding.decoder import Decoded
+from asr.decoding.hypothesis import Hypothesis, Outcome
+from asr.decoding.longform import CountedBlocks, LongformConfig, cut_windows
+from asr.decoding.words import to_hypothesis
+from asr.tokens.tokenizer import Tokenizer
+
+
+class Aligner:
+    """Finds when the words of a known transcript were spoken.
+
+    Args:
+        acoustic_model: Waveforms to log-posteriors.
+        tokenizer: Text to labels and back.
+        longform: How long audio is cut.
+    """
+
+    def __init__(
+        self,
+        acoustic_model: AcousticModel,
+        tokenizer: Tokenizer,
+        *,
+        longform: LongformConfig | None = None,
+    ) -> None:
+        self.acoustic_model = acoustic_model
+        self.tokenizer = tokenizer
+        self.longform = longform or LongformConfig()
+
+    def outcomes(self, utterances: Sequence[Utterance]) -> Iterator[Outcome]:
+        """Align utterances, each failing for itself.
+
+        Args:
+            utterances: Stretches of audio with their transcripts.
+
+        Yields:
+            What became of each utterance, in order.
+        """
+        for index, utterance in enumerate(utterances):
+            try:
+                if utterance.text is None:
+                    raise ValueError("expected a transcript to align, found none; add its text")
+                hypothesis = self.align(utterance, utterance.text)
+            except (OSError, ValueError) as error:
+                yield Outcome(index=index, error=error)
+            else:
+                yield Outcome(index=index, hypothesis=hypothesis)
+
+    def align(self, item: AudioInput, text: str) -> Hypothesis:
+        """Align one recording of any length.
+
+        Memory grows by the log-posteriors, 4 bytes a frame and label; the audio and the states
+        of the search are held in stretches.
+
+        Args:
+            item: The recording.
+            text: Its transcript; it is normalised first.
+
+        Returns:
+            The normalised transcript with word times; the score is that of the best path.
+
+        Raises:
+            FileNotFoundError: There is no such file.
+            ValueError: The recording cannot be used or is too short for the text, the text has no
+                words or characters that the tokenizer lacks.
+        """
+        labels = self.tokenizer.encode(text)
+        if not labels:
+            raise ValueError(f"expected a transcript with words, found {text[:80]!r}; correct it")
+        model = self.acoustic_model
+        blocks = CountedBlocks(read_input_blocks(item, sample_rate_hz=model.sample_rate_hz))
+        windows = cut_windows(
+            blocks, self.longform, rate_hz=model.sample_rate_hz, frame_samples=model.frame_samples
+        )
+        parts = []
+        for window in windows:
+            posteriors = model.posteriors([window.samples])
+            frames = int(posteriors.lengths)
+            parts.append(posteriors.log_probs[0, :frames][window.kept(frames)].cpu())
+        joined = torch.cat(parts).unsqueeze(0)
+        # (batch, time, vocab)
+        [alignment] = align_labels(joined, torch.tensor([joined.shape[1]]), [labels])
+        return to_hypothesis(
+            Decoded(best=alignment),
+            self.tokenizer,
+            frame_seconds=model.frame_seconds,
+            frame_offset_seconds=model.frame_offset_seconds,
+            duration_seconds=blocks.samples / model.sample_rate_hz,
+        )

@@ -1,0 +1,84 @@
+"""One file for each recording, in a folder."""
+
+import os
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Self
+
+from asr.decoding.hypothesis import Hypothesis
+from asr.decoding.hypothesis_file import HypothesisRecord, clear_write_errors
+
+
+class FolderWriter:
+    """Writes each hypothesis as it is made into a file of its own, atomically.
+
+    Args:
+        path: The folder; it is made where missing, and other files in it are kept.
+        suffix: Ending of the files, with its dot; ids with slashes make folders.
+        format_file: Gives the text of a file.
+
+    Raises:
+        OSError: The folder cannot be made; `append` raises it where a file cannot be written.
+    """
+
+    def __init__(
+        self, path: Path, *, suffix: str, format_file: Callable[[Hypothesis], str]
+    ) -> None:
+        self.path = path
+        self.part_path = path
+        self._suffix = suffix
+        self._format_file = format_file
+        self._ids: set[str] = set()
+        with clear_write_errors(path):
+            if path.exists() and not path.is_dir():
+                raise NotADirectoryError(0, "a file of that name")
+            path.mkdir(parents=True, exist_ok=True)
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *error: object) -> None:
+        pass
+
+    def append(self, record: HypothesisRecord) -> None:
+        """Put the file of one hypothesis in place.
+
+        Raises:
+            ValueError: The id was written before, or the format cannot hold the hypothesis.
+        """
+        if record.id in self._ids:
+            raise ValueError(
+                f"expected unique ids in {self.path}, found {record.id!r} again; "
+                "give each hypothesis its own id"
+            )
+        path = self.path / (record.id + self._suffix)
+        part = path.with_name(path.name + ".part")
+        text = self._format_file(record.hypothesis)
+        with clear_write_errors(path):
+            path.parent.mkdir(parents=True, exist_ok=True)
+            try:
+                with part.open("w", encoding="utf-8") as stream:
+                    stream.write(text)
+                    stream.flush()
+                    os.fsync(stream.fileno())
+                part.replace(path)
+            except BaseException:
+                part.unlink(missing_ok=True)
+                raise
+        self._ids.add(record.id)
+
+    def finish(self, order: Sequence[str] | None = None) -> None:
+        """Nothing is left to do: every file is in place."""
+
+
+def check_file_id(record_id: str) -> None:
+    """Refuse an id that names no file below the folder.
+
+    Raises:
+        ValueError: The id is absolute, leads out of the folder or has an empty part.
+    """
+    if "\0" in record_id or any(part in ("", ".", "..") for part in record_id.split("/")):
+        raise ValueError(
+            f"expected ids that name a file below --out, found {record_id!r}; give the utterance "
+            "another id or write jsonl"
+        )

@@ -1,0 +1,63 @@
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from numpy.typing import NDArray
+
+from asr.decoding.aligner import Aligner
+from asr.decoding.alignment import align_labels
+from asr.decoding.longform import LongformConfig
+from asr.recognizer import Recognizer, load
+
+RATE_HZ = 16000
+NoiseMaker = Callable[..., NDArray[np.float32]]
+
+
+@pytest.fixture(scope="module")
+def recognizer(tiny_experiment: Path) -> Recognizer:
+    return load(tiny_experiment)
+
+
+def test_the_transcript_of_greedy_decoding_is_aligned_as_it_was_decoded(
+    recognizer: Recognizer, noise: NoiseMaker
+) -> None:
+    audio = (noise(4.0, seed=3), RATE_HZ)
+    [decoded] = recognizer.transcribe([audio])
+    aligned = Aligner(recognizer.acoustic_model, recognizer.tokenizer).align(audio, decoded.text)
+    assert aligned.text == decoded.text
+    assert len(aligned.words) > 3
+    # Lone word marks at the end are no part of the text, so that the paths may differ in them.
+    assert aligned.score <= decoded.score + 1e-3
+    found = [(word.start_seconds, word.end_seconds) for word in aligned.words[:3]]
+    expected = [(word.start_seconds, word.end_seconds) for word in decoded.words[:3]]
+    assert np.allclose(found, expected, atol=0.2)
+
+
+def test_only_frames_of_the_audio_are_aligned(recognizer: Recognizer, noise: NoiseMaker) -> None:
+    samples, text = noise(1.0), "lazy dog"
+    posteriors = recognizer.acoustic_model.posteriors([torch.from_numpy(samples)])
+    assert posteriors.log_probs.shape[1] > posteriors.lengths
+    labels = recognizer.tokenizer.encode(text)
+    [expected] = align_labels(posteriors.log_probs, posteriors.lengths, [labels])
+    aligner = Aligner(recognizer.acoustic_model, recognizer.tokenizer)
+    assert aligner.align((samples, RATE_HZ), text).score == expected.score
+
+
+def test_windows_cover_a_long_recording(recognizer: Recognizer, noise: NoiseMaker) -> None:
+    audio = (np.tile(noise(6.0, seed=5), 4), RATE_HZ)
+    text = "quick brown fox jumps over a lazy dog"
+    model = recognizer.acoustic_model
+    whole = Aligner(model, recognizer.tokenizer).align(audio, text)
+    config = LongformConfig(limit_seconds=8.0, window_seconds=8.0, context_seconds=3.0)
+    windows = Aligner(model, recognizer.tokenizer, longform=config).align(audio, text)
+    assert [word.word for word in windows.words] == [word.word for word in whole.words]
+    assert windows.duration_seconds == whole.duration_seconds == 24.0
+    assert windows.score == pytest.approx(whole.score, rel=0.05)
+
+
+def test_text_without_words(recognizer: Recognizer, noise: NoiseMaker) -> None:
+    aligner = Aligner(recognizer.acoustic_model, recognizer.tokenizer)
+    with pytest.raises(ValueError, match="expected a transcript with words, found '!'"):
+        aligner.align((noise(1.0), RATE_HZ), "!")
