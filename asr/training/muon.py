@@ -84,16 +84,22 @@ def orthogonalised(matrices: Tensor) -> Tensor:
     Returns:
         (matrix, row, column) float32, with singular values of about 0.7 to 1.2.
     """
-    a, b, c = _COEFFICIENTS
     wide = matrices.shape[1] <= matrices.shape[2]
     x = (matrices if wide else matrices.transpose(1, 2)).float()
     x = x / x.norm(dim=(1, 2), keepdim=True).clamp(min=1e-7)
     gram = x @ x.transpose(1, 2)
-    product = torch.eye(x.shape[1], device=x.device).expand_as(gram)
-    for _ in range(_ITERATIONS):
-        polynomial = torch.baddbmm(gram, gram, gram, beta=b, alpha=c)
-        polynomial.diagonal(dim1=1, dim2=2).add_(a)
-        product = polynomial @ product
+    product = polynomial = _polynomial(gram)
+    for _ in range(_ITERATIONS - 1):
         gram = polynomial @ gram @ polynomial
+        polynomial = _polynomial(gram)
+        product = polynomial @ product
     orthogonal: Tensor = product @ x
     return orthogonal if wide else orthogonal.transpose(1, 2)
+
+
+def _polynomial(gram: Tensor) -> Tensor:
+    """a + b G + c G^2 of Gram matrices (matrix, row, row)."""
+    a, b, c = _COEFFICIENTS
+    polynomial = torch.baddbmm(gram, gram, gram, beta=b, alpha=c)
+    polynomial.diagonal(dim1=1, dim2=2).add_(a)
+    return polynomial
