@@ -18,7 +18,7 @@ _Kind = Literal["greedy", "beam", "token_lm", "word_lm"]
 _DEFAULTS: dict[_Kind, dict[str, Any]] = {
     "greedy": {},
     "beam": {"beam_size": 8, "nbest": 1},
-    "token_lm": {"beam_size": 8, "nbest": 1, "lm_weight": 0.3, "length_bonus": 0.5},
+    "token_lm": {"beam_size": 8, "nbest": 1, "lm_weight": 0.5, "length_bonus": 1.0},
     "word_lm": {
         "beam_size": 100,
         "nbest": 1,

@@ -4,7 +4,7 @@ import json
 import os
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager, suppress
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Self
 
@@ -87,11 +87,17 @@ def _objects(record: dict[str, Any], name: str, where: str) -> list[dict[str, An
 
 
 def _to_alternative(record: dict[str, Any], where: str) -> Alternative:
+    names = [name for name in record if name.endswith("score")]
     return Alternative(
         text=json_field(record, "text", (str,), where=where),
         score=float(json_field(record, "score", _NUMBER, where=where)),
         acoustic_score=float(json_field(record, "acoustic_score", _NUMBER, where=where)),
-        lm_score=float(json_field(record, "lm_score", _NUMBER, where=where)),
+        lm_scores={
+            name: float(json_field(record, name, _NUMBER, where=where))
+            for name in names
+            if name not in {"score", "acoustic_score"}
+        },
+        tokens=json_field(record, "tokens", (int,), where=where, default=None),
     )
 
 
@@ -238,5 +244,17 @@ def _to_record(record: HypothesisRecord, folder: Path) -> dict[str, object]:
         for word in hypothesis.words
     ]
     if hypothesis.nbest:
-        fields["nbest"] = [asdict(alternative) for alternative in hypothesis.nbest]
+        fields["nbest"] = [_alternative_record(alternative) for alternative in hypothesis.nbest]
+    return fields
+
+
+def _alternative_record(alternative: Alternative) -> dict[str, object]:
+    fields: dict[str, object] = {
+        "text": alternative.text,
+        "score": alternative.score,
+        "acoustic_score": alternative.acoustic_score,
+        **alternative.lm_scores,
+    }
+    if alternative.tokens is not None:
+        fields["tokens"] = alternative.tokens
     return fields

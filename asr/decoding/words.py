@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 
 from asr.decoding.decoder import Decoded, SpelledWord, Token, TokenSequence
-from asr.decoding.hypothesis import Alternative, Hypothesis, Word
+from asr.decoding.hypothesis import LM_SCORE, Alternative, Hypothesis, Word
 from asr.model.ctc import BLANK
 from asr.tokens.tokenizer import Tokenizer
 
@@ -88,7 +88,8 @@ def to_hypothesis(
                 text=" ".join(word.text for word in _words(sequence, tokenizer)),
                 score=sequence.score,
                 acoustic_score=sequence.acoustic_score,
-                lm_score=sequence.lm_score,
+                lm_scores={LM_SCORE: sequence.lm_score},
+                tokens=len(sequence.tokens) if sequence.words is None else None,
             )
             for sequence in decoded.nbest
         ),

@@ -113,7 +113,7 @@ def test_beam_search_with_nbest(tiny_experiment: Path, audio: Path, tmp_path: Pa
     [record] = lines(out)
     assert [item["text"] for item in record["nbest"]] == [item.text for item in expected.nbest]
     assert len(record["nbest"]) == 3
-    assert set(record["nbest"][0]) == {"text", "score", "acoustic_score", "lm_score"}
+    assert set(record["nbest"][0]) == {"text", "score", "acoustic_score", "lm_score", "tokens"}
     assert (record["text"], record["score"]) == (expected.text, pytest.approx(expected.score))
 
 
@@ -395,9 +395,11 @@ def test_token_level_language_model(
     beam = BeamSearch(config, load_ngram(token_lm).table)
     [expected] = load(tiny_experiment, decoder=beam).transcribe([audio / "c.flac"])
     assert [item["text"] for item in record["nbest"]] == [item.text for item in expected.nbest]
-    assert [item["lm_score"] for item in record["nbest"]] == pytest.approx(
-        [item.lm_score for item in expected.nbest]
-    )
+    for item, other in zip(record["nbest"], expected.nbest, strict=True):
+        assert item["lm_score"] == pytest.approx(other.lm_scores["lm_score"])
+        assert item["tokens"] == other.tokens
+        prior = 0.7 * item["lm_score"] + 1.5 * item["tokens"]
+        assert item["score"] == pytest.approx(item["acoustic_score"] + prior)
     assert record["score"] == pytest.approx(expected.score)
     [alone] = load(tiny_experiment).transcribe([audio / "c.flac"])
     assert record["text"] != alone.text
