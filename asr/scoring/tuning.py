@@ -175,7 +175,8 @@ def _search(total_errors: Callable[[Floats], Integers], *, lm_weights: int) -> l
     *weights, bonuses = (value + around * step for value, step in zip(middle, steps, strict=True))
     # No weight is negative.
     fine = _grid([*(np.unique(axis.clip(min=0.0)) for axis in weights), bonuses])
-    return _ranked(fine, total_errors(fine), steps)[:_SHOWN]
+    points = np.unique(np.concatenate([coarse, fine]), axis=0)
+    return _ranked(points, total_errors(points), steps)[:_SHOWN]
 
 
 def _grid(axes: Sequence[Floats]) -> Floats:
