@@ -19,6 +19,7 @@ from asr.decoding.audio_input import AudioInput
 from asr.decoding.beam import BeamConfig, BeamSearch
 from asr.decoding.decoder import Decoder
 from asr.decoding.greedy import GreedyDecoder
+from asr.decoding.lexicon import LexiconConfig, LexiconDecoder
 from asr.decoding.longform import LongformConfig
 from asr.features.extractor import FeatureExtractor, FeaturesConfig
 from asr.features.normalisation import Normalisation
@@ -30,11 +31,22 @@ RATE_HZ = 16000
 NoiseMaker = Callable[..., NDArray[np.float32]]
 
 
-DECODERS = pytest.mark.parametrize(
-    "decoder",
-    [GreedyDecoder(), BeamSearch(BeamConfig(beam_size=4, nbest=2))],
-    ids=["greedy", "beam"],
-)
+@pytest.fixture(scope="module", params=["greedy", "beam", "lexicon"])
+def decoder(
+    request: pytest.FixtureRequest, letters: Tokenizer, tmp_path_factory: pytest.TempPathFactory
+) -> Decoder[Any]:
+    """Every kind of decoder."""
+    if request.param == "greedy":
+        return GreedyDecoder()
+    if request.param == "beam":
+        return BeamSearch(BeamConfig(beam_size=4, nbest=2))
+    words = ["A", "DOG", "FOX", "OVER", "THE"]
+    lines = ["\\data\\", "ngram 1=7", "ngram 2=1", "", "\\1-grams:", "-99\t<s>", "-1\t</s>"]
+    lines += [*(f"-1\t{word}" for word in words), "", "\\2-grams:", "-1\tA DOG"]
+    path = tmp_path_factory.mktemp("lm") / "words.arpa"
+    path.write_text("\n".join([*lines, "", "\\end\\", ""]))
+    config = LexiconConfig(beam_size=100, nbest=2, lm_weight=0.1, word_score=15.0)
+    return LexiconDecoder.load(path, letters, config=config)
 
 
 @pytest.fixture(scope="module")
@@ -42,7 +54,6 @@ def recognizer(tiny_experiment: Path) -> Recognizer:
     return load(tiny_experiment)
 
 
-@DECODERS
 def test_order_is_kept_and_batches_change_nothing(
     tiny_experiment: Path, noise: NoiseMaker, decoder: Decoder[Any]
 ) -> None:
@@ -62,7 +73,6 @@ def test_order_is_kept_and_batches_change_nothing(
             ]
 
 
-@DECODERS
 def test_words_lie_within_the_audio(
     tiny_experiment: Path, noise: NoiseMaker, decoder: Decoder[Any]
 ) -> None:
@@ -207,7 +217,6 @@ class LocalModel(AcousticModel):
         )
 
 
-@DECODERS
 def test_long_recording_in_bounded_memory(
     tiny_experiment: Path,
     letters: Tokenizer,

@@ -5,10 +5,21 @@ from __future__ import annotations
 import sys
 from collections.abc import Iterable, Iterator
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Literal
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from asr.cli.decoder_options import (
+    BeamSize,
+    DecoderName,
+    DecoderOptions,
+    LanguageModel,
+    LengthBonus,
+    Lexicon,
+    LmWeight,
+    Nbest,
+    WordScore,
+)
 from asr.cli.outcomes import FORMAT_HELP, FormatName, write_outcomes
 from asr.data.manifest import Utterance, read_manifest
 from asr.decoding.batching import BATCH_SECONDS
@@ -19,7 +30,6 @@ if TYPE_CHECKING:
 
 _STANDARD_INPUT = "-"
 _MANIFEST_SUFFIX = ".jsonl"
-_BEAM_SIZE = 8
 
 
 def decode(
@@ -34,30 +44,14 @@ def decode(
     ],
     *,
     out: Annotated[Path, typer.Option(help="File to write, or folder: see --format.")],
-    decoder: Annotated[
-        Literal["greedy", "beam"],
-        typer.Option(
-            help="How the text is found. greedy: the best label of every frame; beam: the labels "
-            "of highest probability, summed over their alignments."
-        ),
-    ] = "greedy",
-    beam_size: Annotated[
-        int | None,
-        typer.Option(
-            min=1,
-            help="Label sequences that beam search keeps after each frame.",
-            show_default=str(_BEAM_SIZE),
-        ),
-    ] = None,
-    nbest: Annotated[
-        int | None,
-        typer.Option(
-            min=1,
-            help="Best transcripts of each input that beam search gives, in the field `nbest` "
-            "(with --format jsonl); at most --beam-size.",
-            show_default="1",
-        ),
-    ] = None,
+    decoder: DecoderName = None,
+    lm: LanguageModel = None,
+    lm_weight: LmWeight = None,
+    length_bonus: LengthBonus = None,
+    word_score: WordScore = None,
+    lexicon: Lexicon = None,
+    beam_size: BeamSize = None,
+    nbest: Nbest = None,
     batch_seconds: Annotated[
         float, typer.Option(min=1.0, help="Most audio in a batch, padding included, in seconds.")
     ] = BATCH_SECONDS,
@@ -75,28 +69,27 @@ def decode(
     A file that cannot be decoded is named on standard error and left out;
     the others are decoded, and the exit status is 1.
     """
-    if decoder == "greedy" and (beam_size is not None or nbest is not None):
-        raise typer.BadParameter("--beam-size and --nbest need --decoder beam")
-    if nbest is not None and nbest > 1 and output_format != "jsonl":
-        raise typer.BadParameter(f"--nbest needs --format jsonl, not {output_format}")
-    if (nbest or 1) > (beam_size or _BEAM_SIZE):
-        raise typer.BadParameter(
-            f"--nbest must be at most --beam-size, which is {beam_size or _BEAM_SIZE}"
-        )
+    options = DecoderOptions(
+        decoder=decoder,
+        lm=lm,
+        lm_weight=lm_weight,
+        length_bonus=length_bonus,
+        word_score=word_score,
+        lexicon=lexicon,
+        beam_size=beam_size,
+        nbest=nbest,
+    )
+    if (nbest or 1) > 1 and output_format != "jsonl":
+        raise typer.BadParameter(f"needs --format jsonl, not {output_format}", param_hint="--nbest")
     import torch
 
-    from asr.decoding.beam import BeamConfig, BeamSearch
     from asr.recognizer import load
 
-    beam = BeamConfig(beam_size=beam_size or _BEAM_SIZE, nbest=nbest or 1)
     sources = collect_inputs(inputs, standard_input=sys.stdin)
     # Before the model is loaded, so that an output that cannot be written is found at once.
     with open_writer(out, output_format, ids=sources) as writer:
-        recognizer = load(
-            exp,
-            device=device or ("cuda" if torch.cuda.is_available() else "cpu"),
-            decoder=BeamSearch(beam) if decoder == "beam" else None,
-        )
+        recognizer = load(exp, device=device or ("cuda" if torch.cuda.is_available() else "cpu"))
+        recognizer.decoder = options.make_decoder(recognizer)
         outcomes = recognizer.outcomes(list(sources.values()), batch_seconds=batch_seconds)
         paths = {name: _path(source) for name, source in sources.items()}
         try:

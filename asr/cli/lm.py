@@ -1,4 +1,4 @@
-"""`asr lm`: from text to a language model, and how well one predicts a text."""
+"""`asr lm`: from text to a language model, how well one predicts a text, and its weight."""
 
 import json as json_format
 import logging
@@ -8,6 +8,9 @@ from typing import Annotated, Literal
 
 import typer
 
+from asr.cli.json_file import write_json
+from asr.cli.lm_rescore import rescore
+from asr.cli.lm_tune import tune
 from asr.cli.train import report_outcome
 from asr.scoring.perplexity import Perplexity
 from asr.tokens.text_corpus import TextCorpus, read_text_corpus
@@ -16,8 +19,11 @@ from asr.tokens.tokenizer import Tokenizer
 logger = logging.getLogger(__name__)
 
 app = typer.Typer(
-    no_args_is_help=True, help="Train a language model over token pieces; score text with one."
+    no_args_is_help=True,
+    help="Train a language model over token pieces; score text with one; tune its weight.",
 )
+app.command()(tune)
+app.command()(rescore)
 
 
 @app.command()
@@ -177,10 +183,7 @@ def score(
         )
     perplexity = Perplexity(log_prob=log_prob, corpus=corpus)
     if json is not None:
-        json.parent.mkdir(parents=True, exist_ok=True)
-        part = json.with_name(json.name + ".part")
-        part.write_text(json_format.dumps(perplexity.record(), indent=1) + "\n", encoding="utf-8")
-        part.replace(json)
+        write_json(json, json_format.dumps(perplexity.record(), indent=1) + "\n")
     print(
         f"perplexity {perplexity.per_word:.2f} per word, {perplexity.per_token:.4f} per token\n"
         f"log-probability {perplexity.log_prob:.2f} (natural logarithm)\n"

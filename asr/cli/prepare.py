@@ -65,16 +65,9 @@ def librispeech(  # noqa: PLR0917 - typer passes them by name
     from asr.data.corpora.librispeech import download as download_splits
     from asr.data.corpora.librispeech import prepare
 
-    names = None if splits is None else [name for name in splits.split(",") if name]
-    if names == []:
-        raise typer.BadParameter("expected names of splits, found none", param_hint="--splits")
-    if mirror is not None and not download:
-        raise typer.BadParameter("needs --download", param_hint="--mirror")
+    names = _names(splits, option="--splits", download=download, mirror=mirror)
     if download:
-        if names is None:
-            raise typer.BadParameter(
-                "needs --splits, the names of what to download", param_hint="--download"
-            )
+        assert names is not None
         with _progress(DownloadColumn(), TransferSpeedColumn()) as update:
             download_splits(root, splits=names, mirror=mirror, progress=update)
     with _progress(MofNCompleteColumn()) as update:
@@ -82,6 +75,56 @@ def librispeech(  # noqa: PLR0917 - typer passes them by name
             root, out, splits=names, skip_broken=skip_broken, jobs=jobs, progress=update
         )
     finish(report.manifests, skip_broken=skip_broken)
+
+
+@app.command("librispeech-lm")
+def librispeech_lm(
+    root: Annotated[Path, typer.Option("--root", help="Folder of the files as published.")],
+    out: Annotated[Path, typer.Option("--out", help="Folder to write what can be used to.")],
+    files: Annotated[
+        str | None,
+        typer.Option(
+            "--files", help="Such as 3-gram.pruned.1e-7.arpa.gz,4-gram.arpa.gz; default: all found."
+        ),
+    ] = None,
+    download: Annotated[
+        bool, typer.Option("--download", help="Download those of --files that are missing.")
+    ] = False,
+    mirror: Annotated[
+        str | None, typer.Option("--mirror", help="Download from this address instead.")
+    ] = None,
+) -> None:
+    """LibriSpeech's language models, word lists and text, checked; ARPA files unpacked."""
+    from asr.data.corpora.librispeech_lm import download as download_files
+    from asr.data.corpora.librispeech_lm import prepare
+
+    names = _names(files, option="--files", download=download, mirror=mirror)
+    if download:
+        assert names is not None
+        with _progress(DownloadColumn(), TransferSpeedColumn()) as update:
+            download_files(root, files=names, mirror=mirror, progress=update)
+    for item in prepare(root, out, files=names):
+        print(f"{item.path}: {item.contents}")
+
+
+def _names(
+    value: str | None, *, option: str, download: bool, mirror: str | None
+) -> list[str] | None:
+    """The names of an option; None where it is not given.
+
+    Raises:
+        typer.BadParameter: No name is left, or a download lacks what it needs.
+    """
+    names = None if value is None else [name for name in value.split(",") if name]
+    if names == []:
+        raise typer.BadParameter("expected names, found none", param_hint=option)
+    if mirror is not None and not download:
+        raise typer.BadParameter("needs --download", param_hint="--mirror")
+    if download and names is None:
+        raise typer.BadParameter(
+            f"needs {option}, the names of what to download", param_hint="--download"
+        )
+    return names
 
 
 @app.command()

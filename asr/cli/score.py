@@ -7,6 +7,7 @@ from typing import Annotated
 
 import typer
 
+from asr.cli.json_file import write_json
 from asr.data.manifest import read_manifest
 from asr.decoding.hypothesis_file import read_hypotheses
 from asr.scoring.page_data import System
@@ -55,10 +56,7 @@ def score(
         missing=missing,
     )
     if json is not None:
-        json.parent.mkdir(parents=True, exist_ok=True)
-        part = json.with_name(json.name + ".part")
-        part.write_text(to_json(report), encoding="utf-8")
-        part.replace(json)
+        write_json(json, to_json(report))
     if html is not None:
         from asr.scoring.page import write_page
 

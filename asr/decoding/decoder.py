@@ -26,6 +26,19 @@ class Token:
 
 
 @dataclass(frozen=True, kw_only=True)
+class SpelledWord:
+    """A word and the tokens that spell it.
+
+    Args:
+        text: The word.
+        tokens: One or more.
+    """
+
+    text: str
+    tokens: tuple[Token, ...]
+
+
+@dataclass(frozen=True, kw_only=True)
 class TokenSequence:
     """One transcript as labels.
 
@@ -34,12 +47,15 @@ class TokenSequence:
         score: What the transcript was chosen by, a natural logarithm.
         acoustic_score: The CTC model's part of it, its log-probability.
         lm_score: The language model's log-probability, without its weight; 0 without one.
+        words: The same tokens as words, from a decoder that finds words; None where the tokenizer
+            says which tokens make a word.
     """
 
     tokens: tuple[Token, ...]
     score: float
     acoustic_score: float
     lm_score: float
+    words: tuple[SpelledWord, ...] | None = None
 
 
 @dataclass(frozen=True, kw_only=True)

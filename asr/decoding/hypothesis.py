@@ -1,5 +1,6 @@
 """What a decoder gives: a transcript with scores and word times."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 
@@ -20,6 +21,12 @@ class Word:
     confidence: float
 
 
+LM_SCORE = "lm_score"
+"""Name of the score by the language model of the search."""
+RESCORING_SCORE = "rescoring_score"
+"""Name of the score by a language model that was asked afterwards."""
+
+
 @dataclass(frozen=True, kw_only=True)
 class Alternative:
     """One of the best transcripts of an item, with the parts of its score to weigh anew.
@@ -28,13 +35,21 @@ class Alternative:
         text: The words, separated by single blanks.
         score: What it is ranked by (natural logarithm).
         acoustic_score: The CTC model's log-probability.
-        lm_score: The language model's log-probability, without its weight; 0 without one.
+        lm_scores: Log-probabilities by language models, without their weights, by names that end in
+            `score`. `lm_score` is that of the search, 0 without a language model.
+        tokens: Number of token pieces; None where the search finds words.
     """
 
     text: str
     score: float
     acoustic_score: float
-    lm_score: float
+    lm_scores: Mapping[str, float]
+    tokens: int | None = None
+
+    @property
+    def length(self) -> int:
+        """How often the search gives its bonus: for each token piece, or for each word."""
+        return len(self.text.split()) if self.tokens is None else self.tokens
 
 
 @dataclass(frozen=True, kw_only=True)

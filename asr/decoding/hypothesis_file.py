@@ -4,7 +4,7 @@ import json
 import os
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager, suppress
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Self
 
@@ -30,6 +30,11 @@ class HypothesisRecord:
 
 
 def read_hypotheses(path: Path) -> dict[str, Hypothesis]:
+    """Read the hypotheses of a file by id; see `read_records`."""
+    return {record.id: record.hypothesis for record in read_records(path)}
+
+
+def read_records(path: Path) -> list[HypothesisRecord]:
     """Read a hypothesis file.
 
     Args:
@@ -38,7 +43,7 @@ def read_hypotheses(path: Path) -> dict[str, Hypothesis]:
             are none.
 
     Returns:
-        The hypotheses by id, in file order.
+        The hypotheses, in file order.
 
     Raises:
         FileNotFoundError: The file does not exist.
@@ -49,18 +54,25 @@ def read_hypotheses(path: Path) -> dict[str, Hypothesis]:
         raise FileNotFoundError(
             f"expected a hypothesis file at {path}, found no file; run `asr decode` first"
         )
-    hypotheses: dict[str, Hypothesis] = {}
+    records: list[HypothesisRecord] = []
     places: dict[str, str] = {}
     for where, record in json_objects(path):
         name = str(json_field(record, "id", (str, int), where=where))
-        if name in hypotheses:
+        if name in places:
             raise JsonLinesError(
                 f"{where}: expected unique ids, found {name!r} again "
                 f"(first at {places[name]}); give each hypothesis its own id"
             )
-        hypotheses[name] = _to_hypothesis(record, where)
+        audio = json_field(record, "audio_filepath", (str,), where=where, default=None)
+        records.append(
+            HypothesisRecord(
+                id=name,
+                hypothesis=_to_hypothesis(record, where),
+                audio_filepath=None if audio is None else path.parent / audio,
+            )
+        )
         places[name] = where
-    return hypotheses
+    return records
 
 
 def _to_hypothesis(record: dict[str, Any], where: str) -> Hypothesis:
@@ -87,11 +99,17 @@ def _objects(record: dict[str, Any], name: str, where: str) -> list[dict[str, An
 
 
 def _to_alternative(record: dict[str, Any], where: str) -> Alternative:
+    names = [name for name in record if name.endswith("score")]
     return Alternative(
         text=json_field(record, "text", (str,), where=where),
         score=float(json_field(record, "score", _NUMBER, where=where)),
         acoustic_score=float(json_field(record, "acoustic_score", _NUMBER, where=where)),
-        lm_score=float(json_field(record, "lm_score", _NUMBER, where=where)),
+        lm_scores={
+            name: float(json_field(record, name, _NUMBER, where=where))
+            for name in names
+            if name not in {"score", "acoustic_score"}
+        },
+        tokens=json_field(record, "tokens", (int,), where=where, default=None),
     )
 
 
@@ -238,5 +256,17 @@ def _to_record(record: HypothesisRecord, folder: Path) -> dict[str, object]:
         for word in hypothesis.words
     ]
     if hypothesis.nbest:
-        fields["nbest"] = [asdict(alternative) for alternative in hypothesis.nbest]
+        fields["nbest"] = [_alternative_record(alternative) for alternative in hypothesis.nbest]
+    return fields
+
+
+def _alternative_record(alternative: Alternative) -> dict[str, object]:
+    fields: dict[str, object] = {
+        "text": alternative.text,
+        "score": alternative.score,
+        "acoustic_score": alternative.acoustic_score,
+        **alternative.lm_scores,
+    }
+    if alternative.tokens is not None:
+        fields["tokens"] = alternative.tokens
     return fields

@@ -1,14 +1,14 @@
 """Labels of frames to tokens; tokens to words: text, times and confidence."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from itertools import pairwise
 from statistics import median
 
 import torch
 from torch import Tensor
 
-from asr.decoding.decoder import Decoded, Token
-from asr.decoding.hypothesis import Alternative, Hypothesis, Word
+from asr.decoding.decoder import Decoded, SpelledWord, Token, TokenSequence
+from asr.decoding.hypothesis import LM_SCORE, Alternative, Hypothesis, Word
 from asr.model.ctc import BLANK
 from asr.tokens.tokenizer import Tokenizer
 
@@ -75,7 +75,7 @@ def to_hypothesis(
     """
     return Hypothesis.of_words(
         find_words(
-            decoded.best.tokens,
+            _words(decoded.best, tokenizer),
             tokenizer,
             frame_seconds=frame_seconds,
             frame_offset_seconds=frame_offset_seconds,
@@ -85,25 +85,40 @@ def to_hypothesis(
         duration_seconds=duration_seconds,
         nbest=tuple(
             Alternative(
-                text=" ".join(text for text, _ in _spelled_words(sequence.tokens, tokenizer)),
+                text=" ".join(word.text for word in _words(sequence, tokenizer)),
                 score=sequence.score,
                 acoustic_score=sequence.acoustic_score,
-                lm_score=sequence.lm_score,
+                lm_scores={LM_SCORE: sequence.lm_score},
+                tokens=len(sequence.tokens) if sequence.words is None else None,
             )
             for sequence in decoded.nbest
         ),
     )
 
 
+def group_words(tokens: Sequence[Token], tokenizer: Tokenizer) -> Iterator[SpelledWord]:
+    """Group tokens into words; a group without text makes none."""
+    starts = [
+        index
+        for index, token in enumerate(tokens)
+        if index == 0 or tokenizer.starts_word(token.label)
+    ]
+    for start, end in pairwise([*starts, len(tokens)]):
+        group = tuple(tokens[start:end])
+        text = "".join(tokenizer.decode([token.label for token in group]).split())
+        if text:
+            yield SpelledWord(text=text, tokens=group)
+
+
 def find_words(
-    tokens: Sequence[Token],
+    words: Iterable[SpelledWord],
     tokenizer: Tokenizer,
     *,
     frame_seconds: float,
     frame_offset_seconds: float,
     duration_seconds: float,
 ) -> tuple[Word, ...]:
-    """Group tokens into words and find when each was spoken.
+    """Find when each word was spoken.
 
     CTC says where a token is recognised, not how long it lasts: a token may be one frame, anywhere
     in its sounds, and blanks follow. The rule:
@@ -118,10 +133,10 @@ def find_words(
        holds for the gaps at the edges of the audio. From both sides together a word gets no more
        than it lacks. What is left is a pause.
 
-    The confidence of a word is the mean posterior of its tokens. Words without text are left out.
+    The confidence of a word is the mean posterior of its tokens.
 
     Args:
-        tokens: The tokens of one item, in order.
+        words: The words of one item, in order.
         tokenizer: Gives the text of labels.
         frame_seconds: Distance between frames.
         frame_offset_seconds: Start of the time that the first frame stands for.
@@ -131,11 +146,12 @@ def find_words(
         The words; times never decrease and do not overlap.
     """
     texts, starts, ends, confidences = [], [], [], []
-    for text, group in _spelled_words(tokens, tokenizer):
+    for word in words:
+        group = word.tokens
         first_frame: float = group[0].start_frame
         if not tokenizer.decode([group[0].label]):
             first_frame = (group[0].start_frame + group[0].end_frame) / 2
-        texts.append(text)
+        texts.append(word.text)
         start, end = (
             min(frame_offset_seconds + frame * frame_seconds, duration_seconds)
             for frame in (first_frame, group[-1].end_frame)
@@ -150,19 +166,10 @@ def find_words(
     )
 
 
-def _spelled_words(
-    tokens: Sequence[Token], tokenizer: Tokenizer
-) -> Iterator[tuple[str, Sequence[Token]]]:
-    """The text and the tokens of each word."""
-    starts = [
-        index
-        for index, token in enumerate(tokens)
-        if index == 0 or tokenizer.starts_word(token.label)
-    ]
-    for start, end in pairwise([*starts, len(tokens)]):
-        text = "".join(tokenizer.decode([token.label for token in tokens[start:end]]).split())
-        if text:
-            yield text, tokens[start:end]
+def _words(sequence: TokenSequence, tokenizer: Tokenizer) -> Iterable[SpelledWord]:
+    if sequence.words is None:
+        return group_words(sequence.tokens, tokenizer)
+    return sequence.words
 
 
 def _fill_gaps(

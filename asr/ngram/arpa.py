@@ -58,11 +58,12 @@ class NgramModel:
     orders: Sequence[NgramOrder]
 
 
-def read_arpa(path: Path) -> NgramModel:
+def read_arpa(path: Path, *, highest_order: int | None = None) -> NgramModel:
     """Read an ARPA file line by line; only numbers are kept.
 
     Args:
         path: The file; gzipped if its name ends in `.gz`.
+        highest_order: Read the n-grams up to this order, and nothing behind them; None: all.
 
     Returns:
         The model, words and n-grams in the order of the file.
@@ -75,7 +76,7 @@ def read_arpa(path: Path) -> NgramModel:
         raise FileNotFoundError(f"expected an ARPA file at {path}, found no file; check the path")
     try:
         with _open(path, "rb") as stream:
-            return _Reader(stream, path).read()
+            return _Reader(stream, path).read(highest_order)
     except (EOFError, zlib.error, gzip.BadGzipFile) as error:
         raise ArpaError(
             f"{path}: expected a whole gzipped file, found: {error}; copy or make it anew"
@@ -133,22 +134,25 @@ class _Reader:
         self._fields = self._split(stream)
         self._words: dict[bytes, int] = {}
 
-    def read(self) -> NgramModel:
+    def read(self, highest_order: int | None) -> NgramModel:
         first = next(self._fields, [])
         if first != [b"\\data\\"]:
             raise self._error("expected an ARPA file, whose first line is \\data\\", first)
         counts, heading = self._read_counts()
-        orders = []
+        orders: list[NgramOrder] = []
         for n, count in enumerate(counts, start=1):
             if heading != [b"\\%d-grams:" % n]:
                 raise self._error(f"expected the heading \\{n}-grams:", heading)
+            if len(orders) == highest_order:
+                break
             orders.append(self._read_order(n, count, highest=n == len(counts)))
             heading = next(self._fields, [])
-        if heading != [b"\\end\\"]:
-            raise self._error(
-                f"expected \\end\\ after the {counts[-1]} {len(counts)}-grams of the header",
-                heading,
-            )
+        else:
+            if heading != [b"\\end\\"]:
+                raise self._error(
+                    f"expected \\end\\ after the {counts[-1]} {len(counts)}-grams of the header",
+                    heading,
+                )
         try:
             words = [word.decode() for word in self._words]
         except UnicodeDecodeError as error:

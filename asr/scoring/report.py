@@ -120,15 +120,15 @@ def score(
         ValueError: There is no reference, a reference has no transcript, a hypothesis is missing,
             or one has no reference.
     """
-    said = _transcripts(references)
-    recognised, absent = _match(references, hypotheses, missing=missing, system="hypotheses")
+    said = transcripts(references)
+    recognised, absent = match_texts(references, hypotheses, missing=missing, system="hypotheses")
     words = count_errors_batch(said, recognised, unit="word")
     characters = count_errors_batch(said, recognised, unit="character")
     speakers, reason = _speakers(references)
     others = {}
     for name, texts in (against or {}).items():
         system = f"hypotheses to compare with ({name})"
-        matched, _ = _match(references, texts, missing=missing, system=system)
+        matched, _ = match_texts(references, texts, missing=missing, system=system)
         others[name] = count_errors_batch(said, matched, unit="word")
     comparisons = compare_all(words, others, speakers=speakers)
     worst = sorted(
@@ -156,33 +156,53 @@ def score(
     )
 
 
-def _transcripts(references: Sequence[Utterance]) -> list[str]:
+def transcripts(references: Sequence[Utterance]) -> list[str]:
+    """What was said in each utterance.
+
+    Raises:
+        ValueError: There is no utterance, or one has no transcript.
+    """
     if not references:
         raise ValueError("expected utterances to score against, found none; check the manifest")
     without = [utterance.id for utterance in references if utterance.text is None]
     if without:
         raise ValueError(
-            f"expected a transcript for every utterance, found none for {_name(without)}; "
+            f"expected a transcript for every utterance, found none for {name_ids(without)}; "
             "score against a manifest with texts"
         )
     return [utterance.text or "" for utterance in references]
 
 
-def _match(
+def match_texts(
     references: Sequence[Utterance],
     hypotheses: Mapping[str, str],
     *,
     missing: Missing,
     system: str,
 ) -> tuple[list[str], list[str]]:
+    """Find the hypothesis of each reference.
+
+    Args:
+        references: The utterances.
+        hypotheses: Text by utterance id.
+        missing: As in `score`.
+        system: What the hypotheses are, for messages.
+
+    Returns:
+        The texts in the order of the references, and the ids of those without hypothesis, whose
+        text is empty.
+
+    Raises:
+        ValueError: A hypothesis is missing, or one has no reference.
+    """
     absent = [utterance.id for utterance in references if utterance.id not in hypotheses]
     ids = {utterance.id for utterance in references}
     extra = [name for name in hypotheses if name not in ids]
     found = []
     if absent and missing == "error":
-        found.append(f"none for {_name(absent)}")
+        found.append(f"none for {name_ids(absent)}")
     if extra:
-        found.append(f"some without reference, {_name(extra)}")
+        found.append(f"some without reference, {name_ids(extra)}")
     if found:
         raise ValueError(
             f"expected {system} for the same {len(references)} utterances as the references, found "
@@ -192,7 +212,8 @@ def _match(
     return [hypotheses.get(utterance.id, "") for utterance in references], absent
 
 
-def _name(ids: Sequence[str]) -> str:
+def name_ids(ids: Sequence[str]) -> str:
+    """How many ids there are, and the first ones, for messages."""
     shown = ", ".join(ids[:_NAMED_IDS])
     return f"{len(ids)}: {shown}" + (", ..." if len(ids) > _NAMED_IDS else "")
 
@@ -253,15 +274,16 @@ def to_json(report: ScoreReport) -> str:
     Its keys are the fields of `ScoreReport`; each set of counts has its `errors` and its `rate`
     too. Rates and intervals are fractions.
     """
-    return json.dumps(_record(report), ensure_ascii=False, allow_nan=False, indent=2) + "\n"
+    return json.dumps(to_record(report), ensure_ascii=False, allow_nan=False, indent=2) + "\n"
 
 
-def _record(value: object) -> object:
+def to_record(value: object) -> object:
+    """A result as JSON has it: see `to_json`."""
     if isinstance(value, tuple):
-        return [_record(item) for item in value]
+        return [to_record(item) for item in value]
     if not is_dataclass(value):
         return value
-    record = {item.name: _record(getattr(value, item.name)) for item in fields(value)}
+    record = {item.name: to_record(getattr(value, item.name)) for item in fields(value)}
     if isinstance(value, ErrorCounts):
         record |= {"errors": value.errors, "rate": value.rate}
     return record

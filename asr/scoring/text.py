@@ -50,7 +50,8 @@ def percent(rate: float | None) -> str:
     return "undefined" if rate is None else f"{100 * rate:.2f}"
 
 
-def _interval(interval: Interval) -> str:
+def interval_text(interval: Interval) -> str:
+    """An interval of rates in percent, or why there is none."""
     if interval.low is None:
         return f"no interval: {interval.reason}"
     return f"[{percent(interval.low)}, {percent(interval.high)}]"
@@ -60,8 +61,8 @@ def _headline(name: str, scored: RateScore) -> str:
     utterances, speakers = scored.by_utterance, scored.by_speaker
     return (
         f"{name} {percent(scored.counts.rate)} % "
-        f"{_interval(utterances)} (95 % by utterance, {utterances.units}), "
-        f"{_interval(speakers)} (by speaker, {speakers.units}); {_kinds(scored.counts)}"
+        f"{interval_text(utterances)} (95 % by utterance, {utterances.units}), "
+        f"{interval_text(speakers)} (by speaker, {speakers.units}); {_kinds(scored.counts)}"
     )
 
 
@@ -89,7 +90,7 @@ def _tests(tests: PairedTests, systems: int) -> str:
     corrected = f", Holm over {systems}" if systems > 1 else ""
     parts = [
         str(interval.units),
-        _interval(interval)
+        interval_text(interval)
         if interval.low is None
         else f"95 % [{signed(interval.low)}, {signed(interval.high)}]",
     ]

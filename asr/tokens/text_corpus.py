@@ -76,10 +76,19 @@ def read_text_corpus(paths: Iterable[Path], tokenizer: Tokenizer) -> TextCorpus:
     )
 
 
-def _sentences(path: Path) -> Iterator[str]:
-    if path.suffix == ".jsonl":
-        yield from (utterance.text or "" for utterance in read_manifest(path))
-        return
+def text_lines(path: Path) -> Iterator[str]:
+    """Read a text file.
+
+    Args:
+        path: In UTF-8, gzipped if its name ends in `.gz`.
+
+    Yields:
+        Each line, with its end.
+
+    Raises:
+        FileNotFoundError: There is no such file.
+        ValueError: The file is not in UTF-8, or damaged.
+    """
     if not path.is_file():
         raise FileNotFoundError(f"expected text at {path}, found no file; check the path")
     # Bytes, so that a line in another encoding is named.
@@ -96,3 +105,9 @@ def _sentences(path: Path) -> Iterator[str]:
             raise ValueError(
                 f"{path}: expected a whole gzipped file, found: {error}; copy it anew"
             ) from None
+
+
+def _sentences(path: Path) -> Iterator[str]:
+    if path.suffix == ".jsonl":
+        return (utterance.text or "" for utterance in read_manifest(path))
+    return text_lines(path)

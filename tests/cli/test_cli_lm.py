@@ -7,6 +7,9 @@ import pytest
 from typer.testing import CliRunner
 
 from asr.cli.lm import app
+from asr.data.manifest import Utterance, write_manifest
+from asr.decoding.hypothesis import Alternative, Hypothesis
+from asr.decoding.hypothesis_file import HypothesisRecord, read_records, write_hypotheses
 from asr.tokens.tokenizer import Tokenizer
 
 TEXT = "The lazy dog\na quick fox\nthe dog's fox\nthe fox jumps over a dog\n"
@@ -149,3 +152,43 @@ def test_memory_of_an_ngram_is_refused(text: Path, letters: Tokenizer, tmp_path:
         app, ["score", str(tmp_path / "lm"), str(text), "--segment-tokens", "4"]
     )
     assert "sees nothing beyond a sentence" in str(result.exception)
+
+
+def test_rescore_then_tune(text: Path, letters: Tokenizer, tmp_path: Path) -> None:
+    text.write_text("the lazy dog\n" * 9)
+    assert CliRunner().invoke(app, train(text, letters, tmp_path / "lm")).exit_code == 0
+    nbest = tuple(
+        Alternative(text=words, score=score, acoustic_score=score, lm_scores={"lm_score": 0.0})
+        for words, score in (("THE LAZE DOG", -1.0), ("THE LAZY DOG", -2.0))
+    )
+    found = Hypothesis(text=nbest[0].text, score=-1.0, words=(), duration_seconds=1.0, nbest=nbest)
+    record = HypothesisRecord(id="x", hypothesis=found, audio_filepath=tmp_path / "a" / "x.wav")
+    write_hypotheses(tmp_path / "hyp.jsonl", [record])
+    command = ["rescore", str(tmp_path / "hyp.jsonl"), str(tmp_path / "lm")]
+    out = tmp_path / "b" / "rescored.jsonl"
+    result = CliRunner().invoke(app, [*command, "--out", str(out), "--rescoring-weight", "1"])
+    assert result.exit_code == 0, result.output
+    [rescored] = read_records(out)
+    assert rescored.audio_filepath == tmp_path / "a" / "x.wav"
+    assert rescored.hypothesis.text == "THE LAZY DOG"
+    oracle = kenlm.Model(str(tmp_path / "lm" / "ngram.arpa"))
+    pieces = [letters.pieces[label - 1] for label in letters.encode("THE LAZY DOG")]
+    expected = np.log(10) * oracle.score(" ".join(pieces))
+    scores = rescored.hypothesis.nbest[0].lm_scores
+    assert scores["rescoring_score"] == pytest.approx(expected, rel=1e-5)
+    assert rescored.hypothesis.score == pytest.approx(expected - 2, rel=1e-5)
+
+    utterance = Utterance(
+        id="x", audio_filepath=tmp_path / "x.wav", duration_seconds=1.0, text="the lazy dog"
+    )
+    write_manifest(tmp_path / "dev.jsonl", [utterance])
+    tuned = CliRunner().invoke(app, ["tune", str(out), "--ref", str(tmp_path / "dev.jsonl")])
+    assert "use: --rescoring-weight " in tuned.output
+
+
+def test_rescore_needs_nbest_lists(text: Path, letters: Tokenizer, tmp_path: Path) -> None:
+    assert CliRunner().invoke(app, train(text, letters, tmp_path / "lm")).exit_code == 0
+    (tmp_path / "hyp.jsonl").write_text('{"id": "x", "text": "A"}\n')
+    command = ["rescore", str(tmp_path / "hyp.jsonl"), str(tmp_path / "lm")]
+    result = CliRunner().invoke(app, [*command, "--out", str(tmp_path / "out.jsonl")])
+    assert "found 1 of 1 lines without; decode with --nbest" in str(result.exception)

@@ -118,3 +118,26 @@ def test_table(tmp_path: Path) -> None:
 def test_help_names_the_commands() -> None:
     result = run("--help")
     assert all(name in result.stdout for name in ("librispeech", "folder", "table"))
+
+
+def test_librispeech_lm(tmp_path: Path) -> None:
+    (tmp_path / "librispeech-vocab.txt").write_text("A\nB\n")
+    result = run("librispeech-lm", "--root", tmp_path, "--out", tmp_path / "out")
+    assert result.exit_code == 0
+    assert result.stdout == f"{tmp_path}/out/librispeech-vocab.txt: 2 lines\n"
+    result = run(
+        "librispeech-lm", "--root", tmp_path, "--files", "librispeech-vocab.txt", "--download",
+        "--mirror", "http://127.0.0.1:9/", "--out", tmp_path / "again",
+    )  # fmt: skip
+    assert result.exit_code == 0
+    assert (tmp_path / "again" / "librispeech-vocab.txt").is_file()
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [("--download",), ("--mirror", "http://127.0.0.1:9/"), ("--files", ",", "--download")],
+)
+def test_wrong_usage_of_librispeech_lm(tmp_path: Path, arguments: tuple[str, ...]) -> None:
+    result = run("librispeech-lm", "--root", tmp_path, "--out", tmp_path / "out", *arguments)
+    assert result.exit_code == 2
+    assert not (tmp_path / "out").exists()

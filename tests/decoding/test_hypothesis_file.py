@@ -66,15 +66,28 @@ def test_text_format_is_id_tab_text() -> None:
 
 def test_nbest_are_written_and_read(tmp_path: Path) -> None:
     nbest = (
-        Alternative(text="zwei wörter", score=-1.5, acoustic_score=-1.0, lm_score=-5.0),
-        Alternative(text="", score=-2.5, acoustic_score=-2.5, lm_score=0.0),
+        Alternative(
+            text="zwei wörter",
+            score=-1.5,
+            acoustic_score=-1.0,
+            lm_scores={"lm_score": -5.0, "rescore": -4.0},
+            tokens=7,
+        ),
+        Alternative(text="", score=-2.5, acoustic_score=-2.5, lm_scores={}),
     )
     hypothesis = replace(HYPOTHESIS, nbest=nbest)
     path = tmp_path / "hyp.jsonl"
     write_hypotheses(path, [HypothesisRecord(id="a", hypothesis=hypothesis)])
     assert json.loads(path.read_text(encoding="utf-8"))["nbest"] == [
-        {"text": "zwei wörter", "score": -1.5, "acoustic_score": -1.0, "lm_score": -5.0},
-        {"text": "", "score": -2.5, "acoustic_score": -2.5, "lm_score": 0.0},
+        {
+            "text": "zwei wörter",
+            "score": -1.5,
+            "acoustic_score": -1.0,
+            "lm_score": -5.0,
+            "rescore": -4.0,
+            "tokens": 7,
+        },
+        {"text": "", "score": -2.5, "acoustic_score": -2.5},
     ]
     assert read_hypotheses(path) == {"a": hypothesis}
 
@@ -96,6 +109,16 @@ def test_nbest_are_written_and_read(tmp_path: Path) -> None:
         (
             '{"id": "a", "text": "x", "nbest": [{"text": "x", "score": 1}]}',
             "'acoustic_score' of type int or float",
+        ),
+        (
+            '{"id": "a", "text": "x", "nbest": [{"text": "x", "score": 1, "acoustic_score": 1, '
+            '"rescore": "high"}]}',
+            "'rescore' of type int or float",
+        ),
+        (
+            '{"id": "a", "text": "x", "nbest": [{"text": "x", "score": 1, "acoustic_score": 1, '
+            '"tokens": 1.5}]}',
+            "'tokens' of type int",
         ),
         ('{"id": "first", "text": "y"}', "'first' again .first at .*hyp.jsonl:1."),
     ],

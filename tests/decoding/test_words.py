@@ -3,9 +3,9 @@ from itertools import groupby
 import pytest
 import torch
 
-from asr.decoding.decoder import Decoded, Token, TokenSequence
+from asr.decoding.decoder import Decoded, SpelledWord, Token, TokenSequence
 from asr.decoding.hypothesis import Alternative, Word
-from asr.decoding.words import find_words, to_hypothesis, token_runs
+from asr.decoding.words import find_words, group_words, to_hypothesis, token_runs
 from asr.tokens.tokenizer import Tokenizer, train_tokenizer
 
 
@@ -26,7 +26,7 @@ def words_of(
     tokenizer: Tokenizer, *spans: tuple[str, int, int], duration: float = 100.0, offset: float = 0.0
 ) -> tuple[Word, ...]:
     return find_words(
-        tokens_of(tokenizer, *spans),
+        group_words(tokens_of(tokenizer, *spans), tokenizer),
         tokenizer,
         frame_seconds=1.0,
         frame_offset_seconds=offset,
@@ -119,7 +119,11 @@ def test_times_hold_the_tokens_and_never_overlap(letters: Tokenizer, seed: int) 
     path = torch.multinomial(weights, 200, replacement=True, generator=generator).unsqueeze(0)
     [tokens] = token_runs(path, torch.zeros(1, 200, dtype=torch.float64))
     words = find_words(
-        tokens, letters, frame_seconds=0.04, frame_offset_seconds=0.0225, duration_seconds=8.01
+        group_words(tokens, letters),
+        letters,
+        frame_seconds=0.04,
+        frame_offset_seconds=0.0225,
+        duration_seconds=8.01,
     )
     assert len(words) > 5
     times = [time for pair in times_of(words) for time in pair]
@@ -158,9 +162,40 @@ def test_alternatives_keep_their_texts_and_scores(letters: Tokenizer) -> None:
     assert (found.text, found.score, found.duration_seconds) == ("A O", -1.0, 8.0)
     assert found.words == words_of(letters, *spans, duration=8.0, offset=0.25)
     assert found.nbest == (
-        Alternative(text="A O", score=-1.0, acoustic_score=-3.0, lm_score=-4.0),
-        Alternative(text="OX", score=-2.0, acoustic_score=-3.0, lm_score=-4.0),
+        Alternative(
+            text="A O", score=-1.0, acoustic_score=-3.0, lm_scores={"lm_score": -4.0}, tokens=4
+        ),
+        Alternative(
+            text="OX", score=-2.0, acoustic_score=-3.0, lm_scores={"lm_score": -4.0}, tokens=4
+        ),
     )
+
+
+def test_words_of_a_decoder_that_finds_words(letters: Tokenizer) -> None:
+    # Spelled without the mark that begins a word, and otherwise than written.
+    spans = [("A", 0, 1), ("O", 2, 3), ("X", 5, 9)]
+    one, two, three = tokens_of(letters, *spans)
+    found_words = (
+        SpelledWord(text="EAU", tokens=(one, two)),
+        SpelledWord(text="OX", tokens=(three,)),
+    )
+    best = TokenSequence(
+        tokens=(one, two, three), score=-1.0, acoustic_score=-2.0, lm_score=-3.0, words=found_words
+    )
+    found = to_hypothesis(
+        Decoded(best=best, nbest=(best,)),
+        letters,
+        frame_seconds=1.0,
+        frame_offset_seconds=0.0,
+        duration_seconds=9.0,
+    )
+    assert found.text == "EAU OX"
+    assert [word.word for word in found.words] == ["EAU", "OX"]
+    # The pace is 5 s for 3 letters: the first word lacks 2 s, the second nothing.
+    assert times_of(found.words) == [(0.0, pytest.approx(5.0)), (5.0, 9.0)]
+    assert [word.confidence for word in found.words] == [0.5, 0.5]
+    [alternative] = found.nbest
+    assert (alternative.text, alternative.tokens, alternative.length) == ("EAU OX", None, 2)
 
 
 @pytest.mark.parametrize("seed", range(5))

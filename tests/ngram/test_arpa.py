@@ -133,3 +133,19 @@ def test_files_of_other_kinds(tmp_path: Path) -> None:
         compressed.write_bytes(content)
         with pytest.raises(ArpaError, match="expected a whole gzipped file"):
             read_arpa(compressed)
+
+
+def test_read_up_to_an_order(tmp_path: Path) -> None:
+    path = put(tmp_path / "a.arpa", ARPA)
+    whole = read_arpa(path)
+    part = read_arpa(path, highest_order=1)
+    assert part.words == whole.words
+    [unigrams] = part.orders
+    assert unigrams.log_probs.tolist() == whole.orders[0].log_probs.tolist()
+    assert len(read_arpa(path, highest_order=2).orders) == 2
+    # What lies behind is not read, but it has to begin where the header says.
+    put(path, ARPA.replace("-0.125", "damaged"))
+    assert read_arpa(path, highest_order=1).words == whole.words
+    put(path, ARPA.replace("ngram 1=4", "ngram 1=3"))
+    with pytest.raises(ArpaError, match=r"expected the heading .2-grams:, found"):
+        read_arpa(path, highest_order=1)

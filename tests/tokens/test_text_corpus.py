@@ -51,4 +51,4 @@ def test_manifest_gives_its_transcripts(letters: Tokenizer, tmp_path: Path) -> N
     manifest = tmp_path / "train.jsonl"
     manifest.write_text("".join(json.dumps(line) + "\n" for line in lines))
     corpus = read_text_corpus([manifest], letters)
-    assert [letters.decode(sentence) for sentence in corpus.sentences] == ["DOG", "FOX"]
+    assert [letters.decode(sentence.tolist()) for sentence in corpus.sentences] == ["DOG", "FOX"]

@@ -1,10 +1,6 @@
-import http.server
 import os
 import shutil
 import tarfile
-import threading
-from collections.abc import Iterator
-from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -137,30 +133,6 @@ def test_real_speech_is_prepared(tmp_path: Path) -> None:
     assert all(1 < item.duration_seconds < 40 for item in utterances)
 
 
-class QuietHandler(http.server.SimpleHTTPRequestHandler):
-    served: list[str]
-
-    def do_GET(self) -> None:
-        self.served.append(self.path)
-        super().do_GET()
-
-    def log_message(self, format: str, *args: object) -> None:  # noqa: A002 - the base's name
-        pass
-
-
-@pytest.fixture
-def mirror(tmp_path: Path) -> Iterator[str]:
-    QuietHandler.served = []
-    (tmp_path / "www").mkdir()
-    handler = partial(QuietHandler, directory=str(tmp_path / "www"))
-    with http.server.ThreadingHTTPServer(("127.0.0.1", 0), handler) as server:
-        thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.01})
-        thread.start()
-        yield f"http://127.0.0.1:{server.server_port}/"
-        server.shutdown()
-        thread.join()
-
-
 def publish(tmp_path: Path, name: str, inside: str | None = None) -> Path:
     tree = tmp_path / "tree" / "LibriSpeech"
     make_chapter(tree / name, "5", "6", ["ONE", "TWO"])
@@ -171,19 +143,21 @@ def publish(tmp_path: Path, name: str, inside: str | None = None) -> Path:
     return archive
 
 
-def test_download_unpacks_once(mirror: str, tmp_path: Path) -> None:
+def test_download_unpacks_once(mirror: str, served: list[str], tmp_path: Path) -> None:
     publish(tmp_path, "dev-clean-2")
     root = tmp_path / "data"
     for _ in range(2):
         librispeech.download(root, splits=["dev-clean-2"], mirror=mirror, retries=QUICK)
-    assert QuietHandler.served == ["/dev-clean-2.tar.gz"]
+    assert served == ["/dev-clean-2.tar.gz"]
     assert sorted(path.name for path in (root / "LibriSpeech").iterdir()) == [
         "SPEAKERS.TXT", "dev-clean-2",
     ]  # fmt: skip
     assert prepare(root, tmp_path / "out").manifests[0].utterances == 2
 
 
-def test_official_archive_must_have_its_digest(mirror: str, tmp_path: Path) -> None:
+def test_official_archive_must_have_its_digest(
+    mirror: str, served: list[str], tmp_path: Path
+) -> None:
     publish(tmp_path, "dev-clean")
     root = tmp_path / "data"
     with pytest.raises(DownloadError, match="expected sha256 76f87d09"):
@@ -192,7 +166,7 @@ def test_official_archive_must_have_its_digest(mirror: str, tmp_path: Path) -> N
     shutil.copy(tmp_path / "www" / "dev-clean.tar.gz", root / "LibriSpeech")
     with pytest.raises(DownloadError, match="expected sha256 76f87d09"):
         librispeech.download(root, splits=["dev-clean"], mirror=mirror, retries=QUICK)
-    assert len(QuietHandler.served) == 1
+    assert len(served) == 1
 
 
 def test_damaged_archive_leaves_nothing_behind(mirror: str, tmp_path: Path) -> None:

@@ -1,0 +1,74 @@
+"""`asr lm rescore`: n-best lists ranked anew with one more language model."""
+
+from collections.abc import Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import Annotated
+
+import numpy as np
+import typer
+
+from asr.decoding.hypothesis import LM_SCORE, RESCORING_SCORE
+from asr.decoding.hypothesis_file import read_records, write_hypotheses
+from asr.decoding.rescoring import RescoringWeights, add_scores, rank
+
+
+def rescore(
+    hyp: Annotated[
+        Path, typer.Argument(metavar="HYP", help="Hypotheses that were decoded with --nbest.")
+    ],
+    lm: Annotated[Path, typer.Argument(metavar="LM", help="Folder that `asr lm train` wrote.")],
+    *,
+    out: Annotated[Path, typer.Option(help="File to write, with this model's scores added.")],
+    rescoring_weight: Annotated[
+        float, typer.Option(min=0.0, help="What this model's log-probability is multiplied by.")
+    ] = 0.5,
+    lm_weight: Annotated[
+        float, typer.Option(min=0.0, help="The same for the language model of the search.")
+    ] = 0.0,
+    length_bonus: Annotated[
+        float,
+        typer.Option(
+            "--length-bonus",
+            "--word-score",
+            help="Added to the log-probability for each token piece, or for each word where the "
+            "search found words.",
+        ),
+    ] = 0.0,
+    device: Annotated[str, typer.Option(help="Where a Transformer runs: cpu or cuda.")] = "cpu",
+) -> None:
+    """Score n-best lists by one more language model and put the best on top.
+
+    The weights: rescore the n-best lists of a development set with any,
+    then `asr lm tune` finds the best ones from that file. Words keep their
+    times where the best text is that of before.
+    """
+    from asr.language_models import load_language_model
+
+    records = read_records(hyp)
+    without = [record.id for record in records if not record.hypothesis.nbest]
+    if without or not records:
+        raise ValueError(
+            f"{hyp}: expected an n-best list in every line, found {len(without)} of {len(records)} "
+            "lines without; decode with --nbest"
+        )
+    model = load_language_model(lm, device=device)
+
+    def log_probs(texts: Sequence[str]) -> list[float]:
+        labels = [np.array(model.tokenizer.encode(text), dtype=np.int32) for text in texts]
+        scores: list[float] = model.sentence_log_probs(labels).tolist()
+        return scores
+
+    nbests = [record.hypothesis.nbest for record in records]
+    scored = add_scores(nbests, log_probs, name=RESCORING_SCORE)
+    weights = RescoringWeights(
+        lm_weights={LM_SCORE: lm_weight, RESCORING_SCORE: rescoring_weight},
+        length_bonus=length_bonus,
+    )
+    write_hypotheses(
+        out,
+        [
+            replace(record, hypothesis=rank(record.hypothesis, nbest, weights))
+            for record, nbest in zip(records, scored, strict=True)
+        ],
+    )

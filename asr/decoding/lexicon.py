@@ -1,0 +1,279 @@
+"""CTC beam search over the words of a lexicon with a word-level n-gram language model."""
+
+import math
+from collections.abc import Iterator, Sequence
+from dataclasses import replace
+from heapq import nlargest
+from itertools import chain, product
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import torch
+from pydantic import Field
+from pydantic.dataclasses import dataclass
+from torch import Tensor
+
+from asr.decoding.decoder import Decoded, SpelledWord, Token, TokenSequence
+from asr.decoding.lexicon_words import LexiconWord, read_words
+from asr.decoding.pauses import longest_pause
+from asr.decoding.word_search import NO_WORD, word_search
+from asr.decoding.words import token_runs
+from asr.schema import STRICT
+from asr.tokens.tokenizer import Tokenizer
+
+_NOTHING = TokenSequence(tokens=(), score=0.0, acoustic_score=0.0, lm_score=0.0, words=())
+
+
+@dataclass(frozen=True, kw_only=True, config=STRICT)
+class LexiconConfig:
+    """Settings of the lexicon decoder; all scores are natural logarithms."""
+
+    beam_size: int = Field(ge=1)
+    """Most hypotheses that are kept after a frame."""
+    nbest: int = Field(default=1, ge=1)
+    """Transcripts given, at most."""
+    lm_weight: float = Field(ge=0)
+    """What the language model's log-probability is multiplied by; 0 leaves the lexicon alone."""
+    word_score: float
+    """Added for each word; above 0 it makes up for the language model's taste for few words."""
+    candidate_labels: int = Field(default=20, ge=1)
+    """The most probable labels of a frame, blank included, that hypotheses go on with."""
+    beam_threshold: float = Field(default=25.0, gt=0)
+    """Hypotheses this much below a frame's best are dropped."""
+    limit_frames: int = Field(default=1000, ge=1)
+    """Longer recordings are cut in pauses, into sentences for the language model, in frames: what
+    the search holds grows with them."""
+
+    def __post_init__(self) -> None:
+        if self.nbest > self.beam_size:
+            raise ValueError(
+                f"expected nbest <= beam_size, found {self.nbest} and {self.beam_size}; "
+                "raise beam_size"
+            )
+
+
+class LexiconState(NamedTuple):
+    """One item after some frames.
+
+    Args:
+        found: The best transcripts of the frames before `pending`, the best first.
+        first_frame: Number of those frames.
+        pending: (time, vocab) float32 on the CPU, log_probs that wait for the end of a sentence.
+    """
+
+    found: tuple[TokenSequence, ...]
+    first_frame: int
+    pending: Tensor
+
+
+class LexiconDecoder:
+    """Finds the word sequence of highest probability by acoustic and language model together.
+
+    Only words of the lexicon can be found. The acoustic probability of words is the sum over all
+    their spellings and alignments, as far as the beam holds these; times and confidence are those
+    of the best alignment. score = acoustic_score + lm_weight * lm_score + word_score * words.
+
+    Args:
+        words: The lexicon.
+        lm: An ARPA file, plain or gzip-compressed, or kenlm's binary.
+        config: Settings.
+        vocab_size: Number of token pieces; labels are 1 .. `vocab_size`.
+
+    Raises:
+        FileNotFoundError: The extra `lm` is not installed.
+        ValueError: The language model's file is damaged.
+
+    Source: Collobert et al. 2016 (arXiv:1609.03193), section 2.4, with the library flashlight-text.
+    """
+
+    def __init__(
+        self,
+        words: Sequence[LexiconWord],
+        lm: Path,
+        config: LexiconConfig,
+        *,
+        vocab_size: int,
+    ) -> None:
+        self.config = config
+        self.vocab_size = vocab_size
+        self._texts = [word.text for word in words]
+        self._search = word_search(
+            words,
+            lm,
+            labels=vocab_size + 1,
+            beam_size=config.beam_size,
+            beam_size_token=config.candidate_labels,
+            beam_threshold=config.beam_threshold,
+            # The library has the language model's scores as ARPA files do, in log10.
+            lm_weight=config.lm_weight * math.log(10),
+            word_score=config.word_score,
+        )
+
+    @classmethod
+    def load(
+        cls,
+        lm: Path,
+        tokenizer: Tokenizer,
+        *,
+        config: LexiconConfig,
+        lexicon: Path | None = None,
+    ) -> "LexiconDecoder":
+        """Make a decoder of the words that `read_words` finds.
+
+        Args:
+            lm: The language model.
+            tokenizer: That of the recogniser.
+            config: Settings.
+            lexicon: Words to use instead of the language model's own.
+
+        Returns:
+            The decoder.
+        """
+        words = read_words(lm, tokenizer, lexicon=lexicon)
+        return cls(words, lm, config, vocab_size=tokenizer.vocab_size)
+
+    def start(self, batch: int, *, device: torch.device) -> list[LexiconState]:
+        """The state of so many items before their first frame."""
+        nothing = torch.zeros(0, self.vocab_size + 1)
+        return [LexiconState(found=(_NOTHING,), first_frame=0, pending=nothing)] * batch
+
+    def step(
+        self, state: list[LexiconState], log_probs: Tensor, lengths: Tensor
+    ) -> list[LexiconState]:
+        """Take up the next frames, and decode what is before a pause once there are too many.
+
+        Any division of a recording into steps gives the same.
+
+        Args:
+            state: After the frames before; it stays as it is.
+            log_probs: (batch, time, vocab), natural logarithm, label 0 the blank.
+            lengths: (batch,) int64, how many of these frames are real; 0 is allowed.
+
+        Returns:
+            The state after these frames.
+
+        Raises:
+            ValueError: `log_probs` are of another number of labels.
+        """
+        if log_probs.shape[2] != self.vocab_size + 1:
+            raise ValueError(
+                f"expected log_probs of {self.vocab_size + 1} labels, found {log_probs.shape[2]}; "
+                "use the lexicon with the recogniser that it was made for"
+            )
+        items = zip(state, log_probs.float().cpu(), lengths.tolist(), strict=True)
+        return [self._take_up(item, frames[:length]) for item, frames, length in items]
+
+    def finish(self, state: list[LexiconState]) -> list[Decoded]:
+        """Decode what is left.
+
+        Args:
+            state: After the last frame.
+
+        Returns:
+            Each item's best; with `nbest` above 1 that many of different words, or as many as the
+            search has. The last word of one may be unfinished, and is left out, where no hypothesis
+            of the beam ends with a whole word.
+        """
+        decoded = []
+        for found, first_frame, pending in state:
+            sequences = self._go_on(found, pending, first_frame) if len(pending) else found
+            nbest = sequences if self.config.nbest > 1 else ()
+            decoded.append(Decoded(best=sequences[0], nbest=nbest))
+        return decoded
+
+    def _take_up(self, item: LexiconState, log_probs: Tensor) -> LexiconState:
+        found, first_frame, pending = item
+        pending = torch.cat([pending, log_probs])
+        limit = self.config.limit_frames
+        while len(pending) > limit:
+            frames = longest_pause(pending[:limit])
+            found = self._go_on(found, pending[:frames], first_frame)
+            first_frame += frames
+            pending = pending[frames:]
+        # A copy, so that what is decoded is freed.
+        return LexiconState(found=found, first_frame=first_frame, pending=pending.clone())
+
+    def _go_on(
+        self, found: tuple[TokenSequence, ...], log_probs: Tensor, first_frame: int
+    ) -> tuple[TokenSequence, ...]:
+        """The best transcripts with those of the next sentence (time, vocab) behind them."""
+        sentences = self._decode_sentence(log_probs, first_frame)
+        pairs = nlargest(
+            self.config.nbest,
+            product(found, sentences),
+            key=lambda pair: pair[0].score + pair[1].score,
+        )
+        return tuple(_joined(*pair) for pair in pairs)
+
+    def _decode_sentence(self, log_probs: Tensor, first_frame: int) -> list[TokenSequence]:
+        # One more label, the library's blank.
+        emissions = torch.nn.functional.pad(log_probs, (0, 1), value=-math.inf).contiguous()
+        results = self._search.decode(emissions.data_ptr(), *emissions.shape)
+        # What the search holds grows with the sentence.
+        self._search.decode_begin()
+        # Results of the same words differ in their last, unfinished word; the first is the best.
+        distinct: dict[tuple[int, ...], Any] = {}
+        for result in results:
+            words = tuple(word for word in result.words if word != NO_WORD)
+            distinct.setdefault(words, result)
+            if len(distinct) == self.config.nbest:
+                break
+        return [self._sequence(result, log_probs, first_frame) for result in distinct.values()]
+
+    def _sequence(
+        self,
+        result: Any,  # noqa: ANN401 - the library has no types
+        log_probs: Tensor,
+        first_frame: int,
+    ) -> TokenSequence:
+        # The library frames the path by a label before and one after it.
+        labels = torch.tensor(result.tokens[1:-1]).unsqueeze(0)
+        [tokens] = token_runs(labels, log_probs.gather(1, labels.T).T.double())
+        words = tuple(
+            SpelledWord(
+                text=self._texts[word],
+                tokens=tuple(
+                    replace(
+                        token,
+                        start_frame=token.start_frame + first_frame,
+                        end_frame=token.end_frame + first_frame,
+                    )
+                    for token in group
+                ),
+            )
+            for word, group in _word_groups(result.words[1:-1], tokens)
+        )
+        lm_score = math.log(10) * result.lmScore
+        prior = self.config.lm_weight * lm_score + self.config.word_score * len(words)
+        return TokenSequence(
+            tokens=tuple(chain.from_iterable(word.tokens for word in words)),
+            score=result.score,
+            acoustic_score=result.score - prior,
+            lm_score=lm_score,
+            words=words,
+        )
+
+
+def _joined(first: TokenSequence, second: TokenSequence) -> TokenSequence:
+    assert first.words is not None
+    assert second.words is not None
+    return TokenSequence(
+        tokens=first.tokens + second.tokens,
+        score=first.score + second.score,
+        acoustic_score=first.acoustic_score + second.acoustic_score,
+        lm_score=first.lm_score + second.lm_score,
+        words=first.words + second.words,
+    )
+
+
+def _word_groups(
+    word_of_frame: Sequence[int], tokens: Sequence[Token]
+) -> Iterator[tuple[int, list[Token]]]:
+    """Each word and its tokens: a word stands at the last frame of its last token."""
+    remaining = iter(tokens)
+    for frame, word in enumerate(word_of_frame):
+        if word != NO_WORD:
+            group = [next(remaining)]
+            while group[-1].end_frame <= frame:
+                group.append(next(remaining))
+            yield word, group
