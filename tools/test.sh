@@ -9,7 +9,8 @@ bin=.venv/bin
 $bin/ruff check .
 $bin/ruff format --check .
 $bin/mypy
-$bin/python -m pytest -n 2 "$@"
+# Two processes of one thread each: twice as many threads as cores would wait for one another.
+OMP_NUM_THREADS=1 $bin/python -m pytest -n 2 "$@"
 
 scratch=$(mktemp -d)
 trap 'rm -rf "$scratch"' EXIT

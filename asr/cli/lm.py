@@ -33,7 +33,8 @@ def train(
     text: Annotated[
         list[Path],
         typer.Option(
-            help="Text, plain or .gz, one sentence a line; repeat it for several files (ngram)."
+            help="Text, plain or .gz, one sentence a line, or a manifest (.jsonl); repeat it for "
+            "several files (ngram)."
         ),
     ],
     tokenizer: Annotated[

@@ -121,7 +121,7 @@ def _lexicon_entries(path: Path, tokenizer: Tokenizer) -> Iterator[_Entry]:
     if not path.is_file():
         raise FileNotFoundError(f"expected a lexicon at {path}, found no file; give a text file")
     labels = {piece: index for index, piece in enumerate(tokenizer.pieces, start=1)}
-    for number, line in enumerate(text_lines([path]), start=1):
+    for number, line in enumerate(text_lines(path), start=1):
         word, *pieces = line.split() or [""]
         unknown = [piece for piece in pieces if piece not in labels]
         if unknown:

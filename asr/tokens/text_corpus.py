@@ -1,14 +1,16 @@
-"""Text files, one sentence a line, to labels: what language models are trained and scored on."""
+"""Sentences of text files or manifests as labels: what language models learn and are scored on."""
 
 import gzip
 import zlib
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
+from itertools import chain
 from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
 
+from asr.data.manifest import read_manifest
 from asr.tokens.normaliser import normalise
 from asr.tokens.tokenizer import Tokenizer
 
@@ -41,7 +43,8 @@ def read_text_corpus(paths: Iterable[Path], tokenizer: Tokenizer) -> TextCorpus:
     """Read text, normalised by the tokenizer; lines without words are passed over.
 
     Args:
-        paths: Text files in UTF-8, gzipped if their names end in `.gz`.
+        paths: Text files in UTF-8, one sentence a line, gzipped if their names end in `.gz`; or
+            manifests (`.jsonl`), whose transcripts are taken.
         tokenizer: Gives the labels.
 
     Returns:
@@ -49,12 +52,12 @@ def read_text_corpus(paths: Iterable[Path], tokenizer: Tokenizer) -> TextCorpus:
 
     Raises:
         FileNotFoundError: There is no such file.
-        ValueError: A file is not in UTF-8, or damaged.
+        ValueError: A file is not in UTF-8, or damaged, or a manifest is broken.
     """
     sentences: list[NDArray[np.int32]] = []
     words = left_out = out_of_vocabulary_words = 0
     unknown_characters: set[str] = set()
-    for line in text_lines(paths):
+    for line in chain.from_iterable(map(_sentences, paths)):
         text = normalise(line)
         unknown = tokenizer.unknown_characters(text)
         if unknown:
@@ -73,33 +76,38 @@ def read_text_corpus(paths: Iterable[Path], tokenizer: Tokenizer) -> TextCorpus:
     )
 
 
-def text_lines(paths: Iterable[Path]) -> Iterator[str]:
-    """Read text files, one after the other.
+def _sentences(path: Path) -> Iterator[str]:
+    if path.suffix == ".jsonl":
+        return (utterance.text or "" for utterance in read_manifest(path))
+    return text_lines(path)
+
+
+def text_lines(path: Path) -> Iterator[str]:
+    """Read a text file.
 
     Args:
-        paths: In UTF-8, gzipped if their names end in `.gz`.
+        path: In UTF-8, gzipped if its name ends in `.gz`.
 
     Yields:
         Each line, with its end.
 
     Raises:
         FileNotFoundError: There is no such file.
-        ValueError: A file is not in UTF-8, or damaged.
+        ValueError: The file is not in UTF-8, or damaged.
     """
-    for path in paths:
-        if not path.is_file():
-            raise FileNotFoundError(f"expected text at {path}, found no file; check the path")
-        # Bytes, so that a line in another encoding is named.
-        with gzip.open(path) if path.suffix == ".gz" else path.open("rb") as stream:
-            try:
-                for number, line in enumerate(stream, start=1):
-                    where = f"{path}:{number}"
-                    yield line.decode()
-            except UnicodeDecodeError as error:
-                raise ValueError(
-                    f"{where}: expected text in UTF-8, found: {error}; convert the file"
-                ) from None
-            except (EOFError, zlib.error, gzip.BadGzipFile) as error:
-                raise ValueError(
-                    f"{path}: expected a whole gzipped file, found: {error}; copy it anew"
-                ) from None
+    if not path.is_file():
+        raise FileNotFoundError(f"expected text at {path}, found no file; check the path")
+    # Bytes, so that a line in another encoding is named.
+    with gzip.open(path) if path.suffix == ".gz" else path.open("rb") as stream:
+        try:
+            for number, line in enumerate(stream, start=1):
+                where = f"{path}:{number}"
+                yield line.decode()
+        except UnicodeDecodeError as error:
+            raise ValueError(
+                f"{where}: expected text in UTF-8, found: {error}; convert the file"
+            ) from None
+        except (EOFError, zlib.error, gzip.BadGzipFile) as error:
+            raise ValueError(
+                f"{path}: expected a whole gzipped file, found: {error}; copy it anew"
+            ) from None

@@ -1,4 +1,5 @@
 import gzip
+import json
 from pathlib import Path
 
 import pytest
@@ -41,3 +42,13 @@ def test_files_that_cannot_be_read_are_named(letters: Tokenizer, tmp_path: Path)
         damaged.write_bytes(content)
         with pytest.raises(ValueError, match=r"c\.txt\.gz: expected a whole gzipped file"):
             read_text_corpus([damaged], letters)
+
+
+def test_manifest_gives_its_transcripts(letters: Tokenizer, tmp_path: Path) -> None:
+    lines = [
+        {"audio_filepath": f"{text}.wav", "duration": 1.0, "text": text} for text in ("dog", "fox")
+    ]
+    manifest = tmp_path / "train.jsonl"
+    manifest.write_text("".join(json.dumps(line) + "\n" for line in lines))
+    corpus = read_text_corpus([manifest], letters)
+    assert [letters.decode(sentence.tolist()) for sentence in corpus.sentences] == ["DOG", "FOX"]
