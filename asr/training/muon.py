@@ -98,7 +98,7 @@ def orthogonalised(matrices: Tensor) -> Tensor:
 
 
 def _polynomial(gram: Tensor) -> Tensor:
-    """A + b G + c G^2 of Gram matrices (matrix, row, row)."""
+    """The polynomial a + b G + c G^2 of Gram matrices (matrix, row, row)."""
     a, b, c = _COEFFICIENTS
     polynomial = torch.baddbmm(gram, gram, gram, beta=b, alpha=c)
     polynomial.diagonal(dim1=1, dim2=2).add_(a)
