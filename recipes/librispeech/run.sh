@@ -15,13 +15,16 @@ recipes/librispeech/run.sh [option ...] [-- section.key=value ...]
   --test-splits C,D    splits to decode and score
   --vocab-size N       token pieces (default: the corpus's own)
   --token-type TYPE    unigram, bpe or char (default: unigram)
-  --lm-text FILE       not used by this recipe yet: an error
+  --lm-text FILE       text, plain or .gz, one sentence a line: trains a language model on it and on the training
+                       transcripts, and decodes with it too
+  --lm-order N         token pieces in its longest n-grams (default 6)
   --device NAME        device to decode on (default: cpu)
   --stage N            first stage (default 1)
-  --stop-stage N       last stage (default 6)
+  --stop-stage N       last stage (default 8)
   section.key=value    overrides of the config
 
-Stages: 1 corpus  2 manifests  3 tokenizer  4 training  5 decoding  6 scoring.
+Stages: 1 corpus  2 manifests  3 tokenizer  4 training  5 decoding  6 scoring; with --lm-text 7 language model, its
+weights tuned on the dev splits  8 decoding and scoring with it.
 Every stage can be run again: it continues or skips what is done. Interrupt with Ctrl-C at any time.
 HELP
 }
@@ -33,19 +36,18 @@ fail() {
 
 repository=$(cd "$(dirname "${BASH_SOURCE[0]}")/../.." && pwd)
 corpus=synthetic data="" exp="" config="" train_splits="" dev_splits="" test_splits=""
-vocab_size="" token_type=unigram device=cpu stage=1 stop_stage=6
+vocab_size="" token_type=unigram lm_text="" lm_order=6 device=cpu stage=1 stop_stage=8
 while (($#)); do
     case $1 in
     -h | --help) usage && exit 0 ;;
     --) shift && break ;;
     --corpus | --data | --exp | --config | --train-splits | --dev-splits | --test-splits | \
-        --vocab-size | --token-type | --device | --stage | --stop-stage)
+        --vocab-size | --token-type | --lm-text | --lm-order | --device | --stage | --stop-stage)
         (($# > 1)) || status=2 fail "expected a value after $1; see --help"
         name=${1#--}
         printf -v "${name//-/_}" %s "$2"
         shift 2
         ;;
-    --lm-text) status=2 fail "expected no --lm-text, found $2: language models are not part of this recipe yet" ;;
     *) status=2 fail "expected an option, found $1; see --help" ;;
     esac
 done
@@ -68,6 +70,7 @@ vocab_size=${vocab_size:-${defaults[4]}}
 config_name=$(basename "$config" .toml)
 exp=${exp:-$repository/exp/$corpus-$config_name}
 [[ -f $config ]] || fail "expected a config at $config, found no file; give --config FILE"
+[[ -z $lm_text || -f $lm_text ]] || fail "expected text at $lm_text, found no file; give --lm-text FILE"
 
 extras=()
 [[ $corpus == synthetic && -z $data ]] && extras=(synthetic)
@@ -129,13 +132,52 @@ if running 5; then
     done
 fi
 
+report() { # the scores of a split, decoded into a folder; further arguments are the score command's
+    local split=$1 folder=$2
+    shift 2
+    echo "$split${folder#"$exp/decoded"}"
+    "${asr[@]}" score --ref "$manifests/$split.jsonl" --hyp "$folder/$split.jsonl" "$@" \
+        --json "$folder/$split.score.json" --html "$folder/$split.score.html" >"$folder/$split.score.txt"
+    head -n 3 "$folder/$split.score.txt"
+    echo "report: $folder/$split.score.txt, .json and .html"
+}
+
 if running 6; then
     announce 6 scoring
+    for split in ${test_splits//,/ }; do report "$split" "$exp/decoded"; done
+fi
+
+[[ -n $lm_text ]] || exit 0
+lm=$exp.data/lm
+tuned_weights() { # the options that `asr lm tune` found, one word a line
+    "$repository/.venv/bin/python" -c 'import json, sys
+for option in json.load(open(sys.argv[1]))["options"].items(): print(*option, sep="\n")' \
+        "$exp/decoded/lm/weights.json"
+}
+if running 7; then
+    announce 7 "language model"
+    [[ -e $lm/lm.toml ]] || {
+        rm -rf "$lm"
+        "${asr[@]}" lm train --type ngram --order "$lm_order" --text "$lm_text" \
+            --text "$manifests/train.jsonl" --tokenizer "$manifests/tokenizer" --out "$lm"
+    }
+    # n-best lists are short of what other weights would find: the second round searches with those of the first.
+    weights=()
+    for _ in 1 2; do
+        "${asr[@]}" decode "$exp" "$manifests/validation.jsonl" --out "$exp/decoded/lm/validation.jsonl" \
+            --lm "$lm" --beam-size 16 --nbest 16 "${weights[@]}" --device "$device"
+        "${asr[@]}" lm tune "$exp/decoded/lm/validation.jsonl" --ref "$manifests/validation.jsonl" \
+            --json "$exp/decoded/lm/weights.json" >&2
+        mapfile -t weights < <(tuned_weights)
+    done
+fi
+
+if running 8; then
+    announce 8 "decoding and scoring with the language model"
+    mapfile -t weights < <(tuned_weights)
     for split in ${test_splits//,/ }; do
-        echo "$split"
-        "${asr[@]}" score --ref "$manifests/$split.jsonl" --hyp "$exp/decoded/$split.jsonl" \
-            --json "$exp/decoded/$split.score.json" >"$exp/decoded/$split.score.txt"
-        head -n 3 "$exp/decoded/$split.score.txt"
-        echo "report: $exp/decoded/$split.score.txt and $exp/decoded/$split.score.json"
+        "${asr[@]}" decode "$exp" "$manifests/$split.jsonl" --out "$exp/decoded/lm/$split.jsonl" \
+            --lm "$lm" --beam-size 16 "${weights[@]}" --device "$device"
+        report "$split" "$exp/decoded/lm" --against "$exp/decoded/$split.jsonl"
     done
 fi
