@@ -19,11 +19,13 @@ from asr.decoding.audio_input import (
     read_input_blocks,
 )
 from asr.decoding.batching import BATCH_SECONDS, plan_batches
+from asr.decoding.chunked_model import chunked_mode
 from asr.decoding.decoder import Decoder
 from asr.decoding.greedy import GreedyDecoder
 from asr.decoding.hypothesis import Hypothesis, Outcome
 from asr.decoding.longform import CountedBlocks, LongformConfig, cut_windows
-from asr.decoding.words import to_hypothesis
+from asr.decoding.streaming import RecognitionStream
+from asr.decoding.transcripts import transcripts
 from asr.features.extractor import FeatureExtractor
 from asr.features.normalisation import Normalisation
 from asr.model import build_model
@@ -146,7 +148,31 @@ class Recognizer:
         posteriors = self.acoustic_model.posteriors(waveforms)
         state = self.decoder.start(len(waveforms), device=self.acoustic_model.device)
         state = self.decoder.step(state, posteriors.log_probs, posteriors.lengths)
-        return self._hypotheses(state, [len(waveform) for waveform in waveforms])
+        return self._transcripts(state, [len(waveform) for waveform in waveforms])
+
+    def stream(
+        self, *, chunk_seconds: float, left_seconds: float | None = None
+    ) -> RecognitionStream:
+        """Begin to recognise a stream of audio; spans are rounded to whole encoder frames.
+
+        Args:
+            chunk_seconds: Length of a chunk, after which there is new text.
+            left_seconds: What frames may attend to before their chunk; None is all, and then time
+                and memory of a chunk grow with the stream.
+
+        Returns:
+            The stream.
+
+        Raises:
+            ValueError: The model cannot stream, or a span is not positive.
+        """
+        model = self.acoustic_model
+        mode = chunked_mode(
+            chunk_seconds=chunk_seconds,
+            left_seconds=left_seconds,
+            frame_seconds=model.frame_seconds,
+        )
+        return RecognitionStream(model.under(mode), self.tokenizer, self.decoder)
 
     def _decode_long(self, index: int, item: AudioInput, batch_seconds: float) -> Outcome:
         rate_hz = self.acoustic_model.sample_rate_hz
@@ -171,7 +197,7 @@ class Recognizer:
                     state = self.decoder.step(state, kept, kept_lengths)
         except (OSError, ValueError) as error:
             return Outcome(index=index, error=error)
-        [hypothesis] = self._hypotheses(state, [blocks.samples])
+        [hypothesis] = self._transcripts(state, [blocks.samples])
         return Outcome(index=index, hypothesis=hypothesis)
 
     def _warn_if_too_short(self, item: AudioInput, samples: int) -> None:
@@ -188,19 +214,14 @@ class Recognizer:
             samples / self.acoustic_model.sample_rate_hz,
         )
 
-    def _hypotheses(self, state: Any, samples: Sequence[int]) -> list[Hypothesis]:  # noqa: ANN401
+    def _transcripts(self, state: Any, samples: Sequence[int]) -> list[Hypothesis]:  # noqa: ANN401
         """The transcripts of a decoder's state, whose items have so many samples."""
-        model = self.acoustic_model
-        return [
-            to_hypothesis(
-                decoded,
-                self.tokenizer,
-                frame_seconds=model.frame_seconds,
-                frame_offset_seconds=model.frame_offset_seconds,
-                duration_seconds=length / model.sample_rate_hz,
-            )
-            for decoded, length in zip(self.decoder.finish(state), samples, strict=True)
-        ]
+        return transcripts(
+            self.decoder.finish(state),
+            samples,
+            acoustic_model=self.acoustic_model,
+            tokenizer=self.tokenizer,
+        )
 
 
 def load(

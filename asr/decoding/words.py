@@ -150,19 +150,23 @@ def find_words(
     )
 
 
+def spell_words(labels: Sequence[int], tokenizer: Tokenizer) -> Iterator[tuple[str, slice]]:
+    """The text of each word, without words of no text, and which of the labels it is."""
+    starts = [
+        index for index, label in enumerate(labels) if index == 0 or tokenizer.starts_word(label)
+    ]
+    for start, end in pairwise([*starts, len(labels)]):
+        text = "".join(tokenizer.decode(labels[start:end]).split())
+        if text:
+            yield text, slice(start, end)
+
+
 def _spelled_words(
     tokens: Sequence[Token], tokenizer: Tokenizer
 ) -> Iterator[tuple[str, Sequence[Token]]]:
     """The text and the tokens of each word."""
-    starts = [
-        index
-        for index, token in enumerate(tokens)
-        if index == 0 or tokenizer.starts_word(token.label)
-    ]
-    for start, end in pairwise([*starts, len(tokens)]):
-        text = "".join(tokenizer.decode([token.label for token in tokens[start:end]]).split())
-        if text:
-            yield text, tokens[start:end]
+    for text, span in spell_words([token.label for token in tokens], tokenizer):
+        yield text, tokens[span]
 
 
 def _fill_gaps(
