@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 
+from asr.cli.decode_streaming import check_streaming_options, streamed_outcomes
 from asr.cli.outcomes import FORMAT_HELP, FormatName, write_outcomes
 from asr.data.manifest import Utterance, read_manifest
 from asr.decoding.batching import BATCH_SECONDS
@@ -61,6 +62,30 @@ def decode(
     batch_seconds: Annotated[
         float, typer.Option(min=1.0, help="Most audio in a batch, padding included, in seconds.")
     ] = BATCH_SECONDS,
+    streaming: Annotated[
+        bool,
+        typer.Option(
+            "--streaming",
+            help="Decode each recording as if it came live, in chunks; says the latency. The model "
+            'needs features.normalisation = "global".',
+        ),
+    ] = False,
+    chunk_seconds: Annotated[
+        float | None,
+        typer.Option(
+            min=0.001,
+            help="Length of a chunk with --streaming, in seconds; rounded to encoder frames.",
+        ),
+    ] = None,
+    left_seconds: Annotated[
+        float | None,
+        typer.Option(
+            min=0.0,
+            help="What a chunk may attend to before it, with --streaming, in seconds; rounded to "
+            "encoder frames. Without it all: then memory and time grow with the recording.",
+            show_default="all",
+        ),
+    ] = None,
     device: Annotated[
         str | None,
         typer.Option(help="cpu, cuda or cuda:N; by default a GPU where torch has one."),
@@ -83,6 +108,9 @@ def decode(
         raise typer.BadParameter(
             f"--nbest must be at most --beam-size, which is {beam_size or _BEAM_SIZE}"
         )
+    check_streaming_options(
+        streaming=streaming, chunk_seconds=chunk_seconds, left_seconds=left_seconds
+    )
     import torch
 
     from asr.decoding.beam import BeamConfig, BeamSearch
@@ -97,7 +125,13 @@ def decode(
             device=device or ("cuda" if torch.cuda.is_available() else "cpu"),
             decoder=BeamSearch(beam) if decoder == "beam" else None,
         )
-        outcomes = recognizer.outcomes(list(sources.values()), batch_seconds=batch_seconds)
+        items = list(sources.values())
+        if chunk_seconds is None:
+            outcomes = recognizer.outcomes(items, batch_seconds=batch_seconds)
+        else:
+            outcomes = streamed_outcomes(
+                recognizer, items, chunk_seconds=chunk_seconds, left_seconds=left_seconds
+            )
         paths = {name: _path(source) for name, source in sources.items()}
         try:
             write_outcomes(outcomes, paths, writer, done="decoded")
