@@ -23,7 +23,8 @@ from asr.decoding.chunked_model import chunked_mode
 from asr.decoding.decoder import Decoder
 from asr.decoding.greedy import GreedyDecoder
 from asr.decoding.hypothesis import Hypothesis, Outcome
-from asr.decoding.longform import CountedBlocks, LongformConfig, cut_windows
+from asr.decoding.long_recordings import cut_recording
+from asr.decoding.longform import CountedBlocks, LongformConfig
 from asr.decoding.streaming import RecognitionStream
 from asr.decoding.transcripts import transcripts
 from asr.features.extractor import FeatureExtractor
@@ -106,20 +107,17 @@ class Recognizer:
             raise TypeError(f"expected a list of inputs, found {inputs!r}; put it in a list")
         if not batch_seconds > 0:
             raise ValueError(f"expected batch_seconds above 0, found {batch_seconds}; raise it")
-        short: list[tuple[int, float]] = []
-        long: list[int] = []
+        seconds: dict[int, float] = {}
         for index, item in enumerate(inputs):
             try:
-                seconds = duration_seconds(item)
+                seconds[index] = duration_seconds(item)
             except (OSError, ValueError) as error:
                 yield Outcome(index=index, error=error)
-                continue
-            if seconds > self.longform.limit_seconds:
-                long.append(index)
-            else:
-                short.append((index, seconds))
+        limit = self.longform.limit_seconds
+        long = [index for index in seconds if seconds[index] > limit]
+        short = [(index, length) for index, length in seconds.items() if length <= limit]
         for index in long:
-            yield self._decode_long(index, inputs[index], batch_seconds)
+            yield self._decode_long(index, inputs[index], seconds[index], batch_seconds)
         batches = plan_batches(short, batch_seconds)
         rate_hz = self.acoustic_model.sample_rate_hz
         for batch in read_batches(inputs, batches, sample_rate_hz=rate_hz):
@@ -174,20 +172,17 @@ class Recognizer:
         )
         return RecognitionStream(model.under(mode), self.tokenizer, self.decoder)
 
-    def _decode_long(self, index: int, item: AudioInput, batch_seconds: float) -> Outcome:
-        rate_hz = self.acoustic_model.sample_rate_hz
-        blocks = CountedBlocks(read_input_blocks(item, sample_rate_hz=rate_hz))
-        windows = cut_windows(
-            blocks,
-            self.longform,
-            rate_hz=rate_hz,
-            frame_samples=self.acoustic_model.frame_samples,
-        )
+    def _decode_long(
+        self, index: int, item: AudioInput, seconds: float, batch_seconds: float
+    ) -> Outcome:
+        model = self.acoustic_model
+        blocks = CountedBlocks(read_input_blocks(item, sample_rate_hz=model.sample_rate_hz))
+        windows = cut_recording(blocks, self.longform, model, seconds=seconds)
         windows_in_batch = max(1, int(batch_seconds // self.longform.window_seconds))
-        state = self.decoder.start(1, device=self.acoustic_model.device)
+        state = self.decoder.start(1, device=model.device)
         try:
             while batch := list(islice(windows, windows_in_batch)):
-                posteriors = self.acoustic_model.posteriors([window.samples for window in batch])
+                posteriors = model.posteriors([window.samples for window in batch])
                 lengths = posteriors.lengths.tolist()
                 for window, frames, log_probs in zip(
                     batch, lengths, posteriors.log_probs, strict=True
@@ -225,7 +220,11 @@ class Recognizer:
 
 
 def load(
-    path: str | Path, *, device: str = "cpu", decoder: Decoder[Any] | None = None
+    path: str | Path,
+    *,
+    device: str = "cpu",
+    decoder: Decoder[Any] | None = None,
+    longform: LongformConfig | None = None,
 ) -> Recognizer:
     """Load a recogniser; nothing is unpickled.
 
@@ -234,6 +233,7 @@ def load(
             global statistics, `normalisation.json`.
         device: Where the model runs, as torch names it.
         decoder: Log-posteriors to labels, such as `BeamSearch`; by default greedy.
+        longform: How long audio is cut.
 
     Returns:
         The recogniser, in evaluation mode.
@@ -263,7 +263,7 @@ def load(
     load_weights(model, read_weights(folder / WEIGHTS_FILE), path=folder / WEIGHTS_FILE)
     target = _device(device)
     acoustic_model = AcousticModel(extractor.to(target), model.to(target))
-    return Recognizer(acoustic_model, tokenizer, decoder=decoder)
+    return Recognizer(acoustic_model, tokenizer, decoder=decoder, longform=longform)
 
 
 def _device(name: str) -> torch.device:

@@ -62,6 +62,15 @@ def decode(
     batch_seconds: Annotated[
         float, typer.Option(min=1.0, help="Most audio in a batch, padding included, in seconds.")
     ] = BATCH_SECONDS,
+    long: Annotated[
+        Literal["windows", "whole", "pauses"],
+        typer.Option(
+            help="How recordings over 40 s are decoded. windows: overlapping ones of 30 s, joined "
+            "in their middles; whole: one pass, in time that grows with the square of the length "
+            "unless the attention is linear; pauses: stretches of up to 30 s, cut where nobody "
+            "speaks (needs the extra vad)."
+        ),
+    ] = "windows",
     streaming: Annotated[
         bool,
         typer.Option(
@@ -108,12 +117,15 @@ def decode(
         raise typer.BadParameter(
             f"--nbest must be at most --beam-size, which is {beam_size or _BEAM_SIZE}"
         )
+    if streaming and long != "windows":
+        raise typer.BadParameter("--long has no use with --streaming, which takes any length")
     check_streaming_options(
         streaming=streaming, chunk_seconds=chunk_seconds, left_seconds=left_seconds
     )
     import torch
 
     from asr.decoding.beam import BeamConfig, BeamSearch
+    from asr.decoding.longform import LongformConfig
     from asr.recognizer import load
 
     beam = BeamConfig(beam_size=beam_size or _BEAM_SIZE, nbest=nbest or 1)
@@ -124,6 +136,7 @@ def decode(
             exp,
             device=device or ("cuda" if torch.cuda.is_available() else "cpu"),
             decoder=BeamSearch(beam) if decoder == "beam" else None,
+            longform=LongformConfig(method=long),
         )
         items = list(sources.values())
         if chunk_seconds is None:

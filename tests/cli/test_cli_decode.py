@@ -16,6 +16,7 @@ from asr.cli.decode import collect_inputs, decode
 from asr.data.manifest import Utterance, write_manifest
 from asr.decoding.beam import BeamConfig, BeamSearch
 from asr.decoding.hypothesis_file import read_hypotheses
+from asr.decoding.longform import LongformConfig, LongformMethod
 from asr.model.attention import chunked
 from asr.recognizer import Recognizer, load
 
@@ -141,6 +142,8 @@ def test_beam_search_of_size_eight_is_the_default(
         (["--chunk-seconds", "1"], "--streaming and --chunk-seconds need each other"),
         (["--left-seconds", "1"], "--left-seconds needs --streaming"),
         (["--streaming", "--chunk-seconds", "0"], "--chunk-seconds"),
+        (["--streaming", "--chunk-seconds", "1", "--long", "whole"], "has no use with --streaming"),
+        (["--long", "halves"], "--long"),
     ],
 )
 def test_options_that_do_not_fit(options: list[str], message: str, tmp_path: Path) -> None:
@@ -187,6 +190,19 @@ def test_streaming_with_all_of_the_left_context(
     recognizer = Recognizer(loaded.acoustic_model.under(chunked(16)), loaded.tokenizer)
     [expected] = recognizer.transcribe([audio / "c.flac"])
     assert [record["text"] for record in lines(out)] == [expected.text]
+
+
+@pytest.mark.parametrize("method", ["windows", "whole", "pauses"])
+def test_long_recordings(
+    tiny_experiment: Path, noise: NoiseMaker, tmp_path: Path, method: LongformMethod
+) -> None:
+    path, out = tmp_path / "long.wav", tmp_path / "hyp.jsonl"
+    soundfile.write(path, noise(50.0), RATE_HZ, subtype="FLOAT")
+    assert run(tiny_experiment, path, "--out", out, "--long", method).exit_code == 0
+    longform = LongformConfig(method=method)
+    [expected] = load(tiny_experiment, longform=longform).transcribe([path])
+    [record] = lines(out)
+    assert (record["text"], record["duration"]) == (expected.text, 50.0)
 
 
 def test_text_format(tiny_experiment: Path, audio: Path, tmp_path: Path) -> None:
