@@ -16,7 +16,7 @@ from asr.features.extractor import FeaturesConfig
 from asr.model.encoders import EncoderConfig, parse_encoder
 from asr.model.language_model import LanguageModelConfig
 from asr.schema import STRICT, parse
-from asr.training.config import TrainingConfig
+from asr.training.config import CtcTrainingConfig, TrainingConfig
 
 _PATHS = ("train", "validation", "tokenizer")
 
@@ -33,8 +33,15 @@ class ExperimentConfig:
     """Changes to training audio."""
     model: Annotated[SerializeAsAny[EncoderConfig], BeforeValidator(parse_encoder)]
     """Features to log-probabilities."""
-    training: TrainingConfig
+    training: CtcTrainingConfig
     """Loss to weights."""
+
+    def __post_init__(self) -> None:
+        if self.training.streaming is not None and self.features.normalisation != "global":
+            raise ValueError(
+                'expected features.normalisation = "global" with [training.streaming], found '
+                f"{self.features.normalisation!r}, which cannot stream; change one"
+            )
 
 
 @dataclass(frozen=True, kw_only=True, config=STRICT)

@@ -19,11 +19,14 @@ from asr.decoding.audio_input import (
     read_input_blocks,
 )
 from asr.decoding.batching import BATCH_SECONDS, plan_batches
+from asr.decoding.chunked_model import chunked_mode
 from asr.decoding.decoder import Decoder
 from asr.decoding.greedy import GreedyDecoder
 from asr.decoding.hypothesis import Hypothesis, Outcome
-from asr.decoding.longform import CountedBlocks, LongformConfig, cut_windows
-from asr.decoding.words import to_hypothesis
+from asr.decoding.long_recordings import cut_recording
+from asr.decoding.longform import CountedBlocks, LongformConfig
+from asr.decoding.streaming import RecognitionStream
+from asr.decoding.transcripts import transcripts
 from asr.features.extractor import FeatureExtractor
 from asr.features.normalisation import Normalisation
 from asr.model import build_model
@@ -104,20 +107,17 @@ class Recognizer:
             raise TypeError(f"expected a list of inputs, found {inputs!r}; put it in a list")
         if not batch_seconds > 0:
             raise ValueError(f"expected batch_seconds above 0, found {batch_seconds}; raise it")
-        short: list[tuple[int, float]] = []
-        long: list[int] = []
+        seconds: dict[int, float] = {}
         for index, item in enumerate(inputs):
             try:
-                seconds = duration_seconds(item)
+                seconds[index] = duration_seconds(item)
             except (OSError, ValueError) as error:
                 yield Outcome(index=index, error=error)
-                continue
-            if seconds > self.longform.limit_seconds:
-                long.append(index)
-            else:
-                short.append((index, seconds))
+        limit = self.longform.limit_seconds
+        long = [index for index in seconds if seconds[index] > limit]
+        short = [(index, length) for index, length in seconds.items() if length <= limit]
         for index in long:
-            yield self._decode_long(index, inputs[index], batch_seconds)
+            yield self._decode_long(index, inputs[index], seconds[index], batch_seconds)
         batches = plan_batches(short, batch_seconds)
         rate_hz = self.acoustic_model.sample_rate_hz
         for batch in read_batches(inputs, batches, sample_rate_hz=rate_hz):
@@ -146,22 +146,43 @@ class Recognizer:
         posteriors = self.acoustic_model.posteriors(waveforms)
         state = self.decoder.start(len(waveforms), device=self.acoustic_model.device)
         state = self.decoder.step(state, posteriors.log_probs, posteriors.lengths)
-        return self._hypotheses(state, [len(waveform) for waveform in waveforms])
+        return self._transcripts(state, [len(waveform) for waveform in waveforms])
 
-    def _decode_long(self, index: int, item: AudioInput, batch_seconds: float) -> Outcome:
-        rate_hz = self.acoustic_model.sample_rate_hz
-        blocks = CountedBlocks(read_input_blocks(item, sample_rate_hz=rate_hz))
-        windows = cut_windows(
-            blocks,
-            self.longform,
-            rate_hz=rate_hz,
-            frame_samples=self.acoustic_model.frame_samples,
+    def stream(
+        self, *, chunk_seconds: float, left_seconds: float | None = None
+    ) -> RecognitionStream:
+        """Begin to recognise a stream of audio; spans are rounded to whole encoder frames.
+
+        Args:
+            chunk_seconds: Length of a chunk, after which there is new text.
+            left_seconds: What frames may attend to before their chunk; None is all, and then time
+                and memory of a chunk grow with the stream.
+
+        Returns:
+            The stream.
+
+        Raises:
+            ValueError: The model cannot stream, or a span is not positive.
+        """
+        model = self.acoustic_model
+        mode = chunked_mode(
+            chunk_seconds=chunk_seconds,
+            left_seconds=left_seconds,
+            frame_seconds=model.frame_seconds,
         )
+        return RecognitionStream(model.under(mode), self.tokenizer, self.decoder)
+
+    def _decode_long(
+        self, index: int, item: AudioInput, seconds: float, batch_seconds: float
+    ) -> Outcome:
+        model = self.acoustic_model
+        blocks = CountedBlocks(read_input_blocks(item, sample_rate_hz=model.sample_rate_hz))
+        windows = cut_recording(blocks, self.longform, model, seconds=seconds)
         windows_in_batch = max(1, int(batch_seconds // self.longform.window_seconds))
-        state = self.decoder.start(1, device=self.acoustic_model.device)
+        state = self.decoder.start(1, device=model.device)
         try:
             while batch := list(islice(windows, windows_in_batch)):
-                posteriors = self.acoustic_model.posteriors([window.samples for window in batch])
+                posteriors = model.posteriors([window.samples for window in batch])
                 lengths = posteriors.lengths.tolist()
                 for window, frames, log_probs in zip(
                     batch, lengths, posteriors.log_probs, strict=True
@@ -171,7 +192,7 @@ class Recognizer:
                     state = self.decoder.step(state, kept, kept_lengths)
         except (OSError, ValueError) as error:
             return Outcome(index=index, error=error)
-        [hypothesis] = self._hypotheses(state, [blocks.samples])
+        [hypothesis] = self._transcripts(state, [blocks.samples])
         return Outcome(index=index, hypothesis=hypothesis)
 
     def _warn_if_too_short(self, item: AudioInput, samples: int) -> None:
@@ -188,23 +209,22 @@ class Recognizer:
             samples / self.acoustic_model.sample_rate_hz,
         )
 
-    def _hypotheses(self, state: Any, samples: Sequence[int]) -> list[Hypothesis]:  # noqa: ANN401
+    def _transcripts(self, state: Any, samples: Sequence[int]) -> list[Hypothesis]:  # noqa: ANN401
         """The transcripts of a decoder's state, whose items have so many samples."""
-        model = self.acoustic_model
-        return [
-            to_hypothesis(
-                decoded,
-                self.tokenizer,
-                frame_seconds=model.frame_seconds,
-                frame_offset_seconds=model.frame_offset_seconds,
-                duration_seconds=length / model.sample_rate_hz,
-            )
-            for decoded, length in zip(self.decoder.finish(state), samples, strict=True)
-        ]
+        return transcripts(
+            self.decoder.finish(state),
+            samples,
+            acoustic_model=self.acoustic_model,
+            tokenizer=self.tokenizer,
+        )
 
 
 def load(
-    path: str | Path, *, device: str = "cpu", decoder: Decoder[Any] | None = None
+    path: str | Path,
+    *,
+    device: str = "cpu",
+    decoder: Decoder[Any] | None = None,
+    longform: LongformConfig | None = None,
 ) -> Recognizer:
     """Load a recogniser; nothing is unpickled.
 
@@ -213,6 +233,7 @@ def load(
             global statistics, `normalisation.json`.
         device: Where the model runs, as torch names it.
         decoder: Log-posteriors to labels, such as `BeamSearch`; by default greedy.
+        longform: How long audio is cut.
 
     Returns:
         The recogniser, in evaluation mode.
@@ -242,7 +263,7 @@ def load(
     load_weights(model, read_weights(folder / WEIGHTS_FILE), path=folder / WEIGHTS_FILE)
     target = _device(device)
     acoustic_model = AcousticModel(extractor.to(target), model.to(target))
-    return Recognizer(acoustic_model, tokenizer, decoder=decoder)
+    return Recognizer(acoustic_model, tokenizer, decoder=decoder, longform=longform)
 
 
 def _device(name: str) -> torch.device:

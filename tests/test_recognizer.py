@@ -20,7 +20,7 @@ from asr.decoding.beam import BeamConfig, BeamSearch
 from asr.decoding.decoder import Decoder
 from asr.decoding.greedy import GreedyDecoder
 from asr.decoding.lexicon import LexiconConfig, LexiconDecoder
-from asr.decoding.longform import LongformConfig
+from asr.decoding.longform import LongformConfig, LongformMethod
 from asr.features.extractor import FeatureExtractor, FeaturesConfig
 from asr.features.normalisation import Normalisation
 from asr.model import CtcModel
@@ -217,18 +217,22 @@ class LocalModel(AcousticModel):
         )
 
 
+@pytest.mark.parametrize("method", ["windows", "pauses"])
 def test_long_recording_in_bounded_memory(
+    *,
     tiny_experiment: Path,
     letters: Tokenizer,
     noise: NoiseMaker,
     tmp_path: Path,
     decoder: Decoder[Any],
+    method: LongformMethod,
 ) -> None:
     path = tmp_path / "five_minutes.wav"
     half_minute = noise(30.0, rate_hz=8000)
     soundfile.write(path, np.tile(half_minute, 10), 8000)
     local = LocalModel(tiny_experiment, half_minute)
-    recognizer = Recognizer(local, letters, decoder=decoder)
+    longform = LongformConfig(method=method)
+    recognizer = Recognizer(local, letters, longform=longform, decoder=decoder)
     [hypothesis] = recognizer.transcribe([path], batch_seconds=90.0)
     assert local.longest_samples <= 30.1 * 8000
 

@@ -5,10 +5,11 @@ from __future__ import annotations
 import sys
 from collections.abc import Iterable, Iterator
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 
+from asr.cli.decode_streaming import check_streaming_options, streamed_outcomes
 from asr.cli.decoder_options import (
     BeamSize,
     DecoderName,
@@ -55,6 +56,39 @@ def decode(
     batch_seconds: Annotated[
         float, typer.Option(min=1.0, help="Most audio in a batch, padding included, in seconds.")
     ] = BATCH_SECONDS,
+    long: Annotated[
+        Literal["windows", "whole", "pauses"],
+        typer.Option(
+            help="How recordings over 40 s are decoded. windows: overlapping ones of 30 s, joined "
+            "in their middles; whole: one pass, in time that grows with the square of the length "
+            "unless the attention is linear; pauses: stretches of up to 30 s, cut where nobody "
+            "speaks (needs the extra vad)."
+        ),
+    ] = "windows",
+    streaming: Annotated[
+        bool,
+        typer.Option(
+            "--streaming",
+            help="Decode each recording as if it came live, in chunks; says the latency. The model "
+            'needs features.normalisation = "global".',
+        ),
+    ] = False,
+    chunk_seconds: Annotated[
+        float | None,
+        typer.Option(
+            min=0.001,
+            help="Length of a chunk with --streaming, in seconds; rounded to encoder frames.",
+        ),
+    ] = None,
+    left_seconds: Annotated[
+        float | None,
+        typer.Option(
+            min=0.0,
+            help="What a chunk may attend to before it, with --streaming, in seconds; rounded to "
+            "encoder frames. Without it all: then memory and time grow with the recording.",
+            show_default="all",
+        ),
+    ] = None,
     device: Annotated[
         str | None,
         typer.Option(help="cpu, cuda or cuda:N; by default a GPU where torch has one."),
@@ -81,16 +115,32 @@ def decode(
     )
     if (nbest or 1) > 1 and output_format != "jsonl":
         raise typer.BadParameter(f"needs --format jsonl, not {output_format}", param_hint="--nbest")
+    if streaming and long != "windows":
+        raise typer.BadParameter("--long has no use with --streaming, which takes any length")
+    check_streaming_options(
+        streaming=streaming, chunk_seconds=chunk_seconds, left_seconds=left_seconds
+    )
     import torch
 
+    from asr.decoding.longform import LongformConfig
     from asr.recognizer import load
 
     sources = collect_inputs(inputs, standard_input=sys.stdin)
     # Before the model is loaded, so that an output that cannot be written is found at once.
     with open_writer(out, output_format, ids=sources) as writer:
-        recognizer = load(exp, device=device or ("cuda" if torch.cuda.is_available() else "cpu"))
+        recognizer = load(
+            exp,
+            device=device or ("cuda" if torch.cuda.is_available() else "cpu"),
+            longform=LongformConfig(method=long),
+        )
         recognizer.decoder = options.make_decoder(recognizer)
-        outcomes = recognizer.outcomes(list(sources.values()), batch_seconds=batch_seconds)
+        items = list(sources.values())
+        if chunk_seconds is None:
+            outcomes = recognizer.outcomes(items, batch_seconds=batch_seconds)
+        else:
+            outcomes = streamed_outcomes(
+                recognizer, items, chunk_seconds=chunk_seconds, left_seconds=left_seconds
+            )
         paths = {name: _path(source) for name, source in sources.items()}
         try:
             write_outcomes(outcomes, paths, writer, done="decoded")

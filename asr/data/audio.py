@@ -12,7 +12,7 @@ import torch
 from torch import Tensor
 
 from asr.data.audio_containers import check_container
-from asr.data.resampling import group_samples, resample_blocks
+from asr.data.resampling import BlockResampler, group_samples
 
 AUDIO_SUFFIXES = frozenset({".flac", ".wav", ".mp3", ".ogg", ".opus"})
 
@@ -22,7 +22,6 @@ _READ_FRAMES = 1 << 22
 _ROUNDING_SECONDS = 0.01
 # What libsndfile says of a FLAC stream whose header leaves the length open.
 _UNKNOWN_FRAMES = (1 << 63) - 1
-_MAX_RESAMPLE_WEIGHTS = 1 << 25
 
 
 class AudioError(ValueError):
@@ -173,14 +172,12 @@ def _blocks(
         yield from _mono_blocks(path, stream, frames, block_frames)
         return
     group = group_samples(rate_hz, sample_rate_hz)
-    weights = group * group_samples(sample_rate_hz, rate_hz)
-    if weights > _MAX_RESAMPLE_WEIGHTS:
-        raise AudioError(
-            f"{path}: expected a common sampling rate, found {rate_hz} Hz, which takes a filter of "
-            f"over {weights} weights to become {sample_rate_hz} Hz; convert the file"
-        )
     blocks = _mono_blocks(path, stream, frames, max(1, round(block_frames / group)) * group)
-    yield from resample_blocks(blocks, from_hz=rate_hz, to_hz=sample_rate_hz)
+    try:
+        resampler = BlockResampler(from_hz=rate_hz, to_hz=sample_rate_hz)
+    except ValueError as error:
+        raise AudioError(f"{path}: {error}") from None
+    yield from resampler.blocks(blocks)
 
 
 @contextmanager

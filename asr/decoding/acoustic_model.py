@@ -10,6 +10,7 @@ from torch.nn.utils.rnn import pad_sequence
 from asr.features.extractor import FeatureExtractor
 from asr.lengths import stft_length
 from asr.model import CtcModel
+from asr.model.attention import OFFLINE, Mode
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -31,11 +32,27 @@ class AcousticModel:
     Args:
         extractor: Waveforms to features.
         model: Features to log-probabilities.
+        mode: Which frames a frame may attend to.
+
+    Raises:
+        ValueError: The model does not serve the mode.
     """
 
-    def __init__(self, extractor: FeatureExtractor, model: CtcModel) -> None:
+    def __init__(
+        self, extractor: FeatureExtractor, model: CtcModel, *, mode: Mode = OFFLINE
+    ) -> None:
+        model.encoder.check_mode(mode)
         self.extractor = extractor.eval()
         self.model = model.eval()
+        self.mode = mode
+
+    def under(self, mode: Mode) -> "AcousticModel":
+        """The same model in another mode.
+
+        Raises:
+            ValueError: The model does not serve it.
+        """
+        return AcousticModel(self.extractor, self.model, mode=mode)
 
     @property
     def device(self) -> torch.device:
@@ -56,6 +73,18 @@ class AcousticModel:
     def frame_seconds(self) -> float:
         """Distance between encoder frames."""
         return self.frame_samples / self.sample_rate_hz
+
+    @property
+    def lookahead_samples(self) -> int:
+        """Samples after its own `frame_samples` that an encoder frame needs before it is known.
+
+        Windows of features and the convolutions of the subsampling reach so far.
+        """
+        config = self.extractor.config
+        feature_frames = self.model.encoder.subsampling.lookahead
+        # Windows that do not overlap leave a gap, which is waited for too.
+        last_samples = max(config.window_samples, config.hop_samples)
+        return (feature_frames - 1) * config.hop_samples + last_samples
 
     @property
     def frame_offset_seconds(self) -> float:
@@ -103,7 +132,7 @@ class AcousticModel:
         chosen = [waveforms[place] for place in places]
         lengths = torch.tensor([len(waveform) for waveform in chosen], device=self.device)
         features = self.extractor(pad_sequence(chosen, batch_first=True).to(self.device), lengths)
-        output = self.model(features.features, features.lengths)
+        output = self.model(features.features, features.lengths, mode=self.mode)
         if len(places) == len(waveforms):
             return Posteriors(log_probs=output.log_probs, lengths=output.lengths)
         rows = torch.tensor(places, device=self.device)

@@ -7,10 +7,11 @@ import torch
 from asr.data.manifest import Utterance
 from asr.decoding.acoustic_model import AcousticModel
 from asr.decoding.alignment import align_labels
-from asr.decoding.audio_input import AudioInput, read_input_blocks
+from asr.decoding.audio_input import AudioInput, duration_seconds, read_input_blocks
 from asr.decoding.decoder import Decoded
 from asr.decoding.hypothesis import Hypothesis, Outcome
-from asr.decoding.longform import CountedBlocks, LongformConfig, cut_windows
+from asr.decoding.long_recordings import cut_recording
+from asr.decoding.longform import CountedBlocks, LongformConfig
 from asr.decoding.words import to_hypothesis
 from asr.tokens.tokenizer import Tokenizer
 
@@ -77,9 +78,7 @@ class Aligner:
             raise ValueError(f"expected a transcript with words, found {text[:80]!r}; correct it")
         model = self.acoustic_model
         blocks = CountedBlocks(read_input_blocks(item, sample_rate_hz=model.sample_rate_hz))
-        windows = cut_windows(
-            blocks, self.longform, rate_hz=model.sample_rate_hz, frame_samples=model.frame_samples
-        )
+        windows = cut_recording(blocks, self.longform, model, seconds=duration_seconds(item))
         parts = []
         for window in windows:
             posteriors = model.posteriors([window.samples])

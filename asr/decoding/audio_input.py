@@ -48,7 +48,7 @@ def duration_seconds(item: AudioInput) -> float:
         return item.duration_seconds
     if isinstance(item, tuple):
         samples, rate_hz = item
-        return len(_checked_samples(samples, rate_hz)) / rate_hz
+        return len(_recording(samples, rate_hz)) / rate_hz
     return audio_info(Path(item)).duration_seconds
 
 
@@ -76,7 +76,7 @@ def read_input(item: AudioInput, *, sample_rate_hz: int) -> Tensor:
         )
     if isinstance(item, tuple):
         samples, rate_hz = item
-        waveform: Tensor = resample(_checked_samples(samples, rate_hz), rate_hz, sample_rate_hz)
+        waveform: Tensor = resample(_recording(samples, rate_hz), rate_hz, sample_rate_hz)
         return waveform
     return read_audio(Path(item), sample_rate_hz=sample_rate_hz)
 
@@ -111,8 +111,20 @@ def read_input_blocks(item: AudioInput, *, sample_rate_hz: int) -> Iterator[Tens
         )
 
 
-def _checked_samples(samples: Samples, rate_hz: int) -> Tensor:
-    """Mono float32 samples at their own rate."""
+def mono_samples(samples: Samples, rate_hz: int) -> Tensor:
+    """Samples at their own rate as one channel on the CPU.
+
+    Args:
+        samples: (sample,) or (sample, channel) in -1 .. 1; there may be none.
+        rate_hz: Their rate.
+
+    Returns:
+        (sample,) float32.
+
+    Raises:
+        TypeError: Samples are of no floating-point type.
+        ValueError: Rate, shape or a sample cannot be used.
+    """
     if rate_hz <= 0:
         raise ValueError(f"expected a sample rate in Hz above 0, found {rate_hz}; correct it")
     waveform = torch.as_tensor(samples)
@@ -121,16 +133,23 @@ def _checked_samples(samples: Samples, rate_hz: int) -> Tensor:
             f"expected floating-point samples in -1 .. 1, found {waveform.dtype}; divide integers "
             "by their full scale"
         )
-    if waveform.dim() == 2:
+    if waveform.dim() == 2 and waveform.shape[1] > 0:
         waveform = waveform.mean(dim=1)
-    if waveform.dim() != 1 or len(waveform) == 0:
+    if waveform.dim() != 1:
         raise ValueError(
             f"expected samples of shape (sample,) or (sample, channel), found "
-            f"{tuple(samples.shape)}; give one recording with at least one sample"
+            f"{tuple(samples.shape)}; give one recording"
         )
     if not torch.isfinite(waveform).all():
         raise ValueError("expected finite samples, found NaN or infinity; repair the recording")
     return waveform.detach().cpu().float()
+
+
+def _recording(samples: Samples, rate_hz: int) -> Tensor:
+    waveform = mono_samples(samples, rate_hz)
+    if len(waveform) == 0:
+        raise ValueError("expected at least one sample, found none; leave the recording out")
+    return waveform
 
 
 def read_batches(

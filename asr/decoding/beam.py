@@ -115,6 +115,10 @@ class BeamSearch:
             lm=None if lm is None else lm.state,
         )
 
+    def best_labels(self, state: BeamState) -> list[list[int]]:
+        """The labels of each item's prefix of highest score so far."""
+        return state.best_labels()
+
     @torch.inference_mode()
     def finish(self, state: BeamState) -> list[Decoded]:
         """Rank the prefixes as whole sentences.

@@ -95,7 +95,7 @@ class BeamState(NamedTuple):
         )
 
     def best_labels(self) -> list[list[int]]:
-        """The labels of each item's most probable prefix so far."""
+        """The labels of each item's prefix of highest score so far."""
         labels = self.tokens.labels[:, 0].tolist()
         counts = self.prefixes.counts[:, 0].tolist()
         return [row[:count] for row, count in zip(labels, counts, strict=True)]

@@ -92,5 +92,8 @@ class Decoder(Protocol[StateT]):
             The state after these frames.
         """
 
+    def best_labels(self, state: StateT) -> Sequence[Sequence[int]]:
+        """The labels of each item's best transcript so far; later frames may change it."""
+
     def finish(self, state: StateT) -> Sequence[Decoded]:
         """Choose each item's tokens."""

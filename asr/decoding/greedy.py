@@ -1,12 +1,13 @@
 """Greedy CTC: the best label of every frame, repeats collapsed, blanks dropped."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from typing import NamedTuple
 
 import torch
 from torch import Tensor
 
-from asr.decoding.decoder import Decoded, TokenSequence
+from asr.decoding.decoder import Decoded, Token, TokenSequence
 from asr.decoding.hypothesis import Hypothesis
 from asr.decoding.words import to_hypothesis, token_runs
 from asr.lengths import valid_mask
@@ -25,29 +26,6 @@ class BestPath:
 
     labels: Tensor
     log_probs: Tensor
-
-    @staticmethod
-    def empty() -> "BestPath":
-        """The path of one item without frames."""
-        return BestPath(
-            labels=torch.zeros(1, 0, dtype=torch.int64),
-            log_probs=torch.zeros(1, 0, dtype=torch.float64),
-        )
-
-    def item(self, index: int, frames: int) -> "BestPath":
-        """The path of one item, without its padding."""
-        return BestPath(
-            labels=self.labels[index : index + 1, :frames],
-            log_probs=self.log_probs[index : index + 1, :frames],
-        )
-
-    @staticmethod
-    def join(parts: "Sequence[BestPath]") -> "BestPath":
-        """One path from consecutive stretches of the same batch."""
-        return BestPath(
-            labels=torch.cat([part.labels for part in parts], dim=1),
-            log_probs=torch.cat([part.log_probs for part in parts], dim=1),
-        )
 
 
 def best_path(log_probs: Tensor, lengths: Tensor) -> BestPath:
@@ -83,23 +61,53 @@ def collapse(path: BestPath) -> list[Decoded]:
     """
     scores = path.log_probs.sum(dim=1).tolist()
     return [
-        Decoded(
-            best=TokenSequence(
-                tokens=tuple(tokens), score=score, acoustic_score=score, lm_score=0.0
-            )
-        )
+        _decoded(tokens, score)
         for tokens, score in zip(token_runs(path.labels, path.log_probs), scores, strict=True)
     ]
 
 
+class GreedyState(NamedTuple):
+    """One item after some frames; what it holds grows with the text alone.
+
+    Args:
+        tokens: In order; the last one may go on in the next frame.
+        score: Sum of the log-posteriors along the path, blanks included.
+        frames: Frames taken up.
+    """
+
+    tokens: tuple[Token, ...]
+    score: float
+    frames: int
+
+    def extended(self, sequence: TokenSequence, frames: int) -> "GreedyState":
+        """After `frames` more frames with these tokens, whose frames count from 0."""
+        before, added = self.tokens, [_moved(token, self.frames) for token in sequence.tokens]
+        if before and added:
+            last, first = before[-1], added[0]
+            if (last.label, last.end_frame) == (first.label, first.start_frame):
+                added[0] = replace(
+                    first,
+                    start_frame=last.start_frame,
+                    posterior=max(last.posterior, first.posterior),
+                )
+                before = before[:-1]
+        return GreedyState(
+            tokens=(*before, *added),
+            score=self.score + sequence.score,
+            frames=self.frames + frames,
+        )
+
+
 class GreedyDecoder:
-    """Best labels; the state is the path of each item so far."""
+    """Best labels, repeats collapsed."""
 
-    def start(self, batch: int, *, device: torch.device) -> list[BestPath]:
+    def start(self, batch: int, *, device: torch.device) -> list[GreedyState]:
         """The state of so many items before their first frame."""
-        return [BestPath.empty()] * batch
+        return [GreedyState(tokens=(), score=0.0, frames=0)] * batch
 
-    def step(self, state: list[BestPath], log_probs: Tensor, lengths: Tensor) -> list[BestPath]:
+    def step(
+        self, state: list[GreedyState], log_probs: Tensor, lengths: Tensor
+    ) -> list[GreedyState]:
         """Take up the next frames.
 
         Args:
@@ -110,15 +118,31 @@ class GreedyDecoder:
         Returns:
             The state after these frames.
         """
-        path = best_path(log_probs, lengths)
+        decoded = collapse(best_path(log_probs, lengths))
         return [
-            BestPath.join([before, path.item(item, frames)])
-            for item, (before, frames) in enumerate(zip(state, lengths.tolist(), strict=True))
+            before.extended(item.best, frames)
+            for before, item, frames in zip(state, decoded, lengths.tolist(), strict=True)
         ]
 
-    def finish(self, state: list[BestPath]) -> list[Decoded]:
+    def best_labels(self, state: list[GreedyState]) -> list[list[int]]:
+        """The labels of each item so far."""
+        return [[token.label for token in item.tokens] for item in state]
+
+    def finish(self, state: list[GreedyState]) -> list[Decoded]:
         """Choose each item's tokens."""
-        return [decoded for path in state for decoded in collapse(path)]
+        return [_decoded(item.tokens, item.score) for item in state]
+
+
+def _decoded(tokens: Sequence[Token], score: float) -> Decoded:
+    best = TokenSequence(tokens=tuple(tokens), score=score, acoustic_score=score, lm_score=0.0)
+    return Decoded(best=best)
+
+
+def _moved(token: Token, frames: int) -> Token:
+    """The token that many frames later."""
+    return replace(
+        token, start_frame=token.start_frame + frames, end_frame=token.end_frame + frames
+    )
 
 
 def greedy_decode(

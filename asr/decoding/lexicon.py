@@ -163,6 +163,15 @@ class LexiconDecoder:
         items = zip(state, log_probs.float().cpu(), lengths.tolist(), strict=True)
         return [self._take_up(item, frames[:length]) for item, frames, length in items]
 
+    def best_labels(self, state: list[LexiconState]) -> list[list[int]]:
+        """The labels of the words found so far, then of the best path through what is pending."""
+        best = []
+        for found, _, pending in state:
+            labels = pending.argmax(dim=1, keepdim=True)
+            [path] = token_runs(labels.T, pending.gather(1, labels).T.double())
+            best.append([token.label for token in (*found[0].tokens, *path)])
+        return best
+
     def finish(self, state: list[LexiconState]) -> list[Decoded]:
         """Decode what is left.
 

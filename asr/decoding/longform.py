@@ -1,7 +1,8 @@
-"""Long audio in bounded memory: overlapping windows whose kept middles join on the frame grid."""
+"""Long audio: overlapping windows whose kept middles join on the frame grid."""
 
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass as plain_dataclass
+from typing import Literal, TypeAlias
 
 import torch
 from pydantic import Field
@@ -10,17 +11,24 @@ from torch import Tensor
 
 from asr.schema import STRICT
 
+LongformMethod: TypeAlias = Literal["windows", "whole", "pauses"]
+
 
 @dataclass(frozen=True, kw_only=True, config=STRICT)
 class LongformConfig:
-    """How long audio is cut; every span is rounded up to whole encoder frames."""
+    """How long audio is cut; spans are rounded to whole encoder frames."""
 
+    method: LongformMethod = "windows"
+    """Overlapping windows, one pass over the whole, or cuts in pauses with windows that do not
+    overlap."""
     limit_seconds: float = Field(default=40.0, gt=0)
     """Audio up to this length goes through the model in one pass, in seconds."""
     window_seconds: float = Field(default=30.0, gt=0)
-    """Length of a window, its context included, in seconds."""
+    """Length of a window, its context included, in seconds; of `pauses` the most."""
     context_seconds: float = Field(default=3.0, gt=0)
-    """What is discarded at each inner edge of a window, in seconds."""
+    """What is discarded at each inner edge of a window, in seconds; `pauses` has no context."""
+    memory_bytes: int = Field(default=8 << 30, gt=0)
+    """Most memory that one pass over the whole may be predicted to need, in bytes."""
 
     def __post_init__(self) -> None:
         if self.window_seconds <= 2 * self.context_seconds:
@@ -103,7 +111,7 @@ def cut_windows(
     Yields:
         The windows in order; one alone when the recording is not above the limit.
     """
-    buffer = _Buffer(blocks)
+    buffer = BlockBuffer(blocks)
     limit = int(config.limit_seconds * rate_hz)
     if not buffer.fill(limit + 1):
         yield Window(samples=buffer.take(limit), first_frame=0, stop_frame=None)
@@ -124,7 +132,13 @@ def cut_windows(
         buffer.drop((first + middle - min(start, context)) * frame_samples)
 
 
-class _Buffer:
+class BlockBuffer:
+    """Holds the samples of blocks until they are dropped.
+
+    Args:
+        blocks: (sample,) consecutive stretches of any length.
+    """
+
     def __init__(self, blocks: Iterable[Tensor]) -> None:
         self._blocks = iter(blocks)
         self._samples = torch.empty(0)
@@ -143,7 +157,9 @@ class _Buffer:
         return held >= samples
 
     def take(self, samples: int) -> Tensor:
+        """The first samples held, as many as there are."""
         return self._samples[:samples]
 
     def drop(self, samples: int) -> None:
+        """Forget the first samples held."""
         self._samples = self._samples[samples:]

@@ -98,16 +98,8 @@ def to_hypothesis(
 
 def group_words(tokens: Sequence[Token], tokenizer: Tokenizer) -> Iterator[SpelledWord]:
     """Group tokens into words; a group without text makes none."""
-    starts = [
-        index
-        for index, token in enumerate(tokens)
-        if index == 0 or tokenizer.starts_word(token.label)
-    ]
-    for start, end in pairwise([*starts, len(tokens)]):
-        group = tuple(tokens[start:end])
-        text = "".join(tokenizer.decode([token.label for token in group]).split())
-        if text:
-            yield SpelledWord(text=text, tokens=group)
+    for text, span in spell_words([token.label for token in tokens], tokenizer):
+        yield SpelledWord(text=text, tokens=tuple(tokens[span]))
 
 
 def find_words(
@@ -170,6 +162,17 @@ def _words(sequence: TokenSequence, tokenizer: Tokenizer) -> Iterable[SpelledWor
     if sequence.words is None:
         return group_words(sequence.tokens, tokenizer)
     return sequence.words
+
+
+def spell_words(labels: Sequence[int], tokenizer: Tokenizer) -> Iterator[tuple[str, slice]]:
+    """The text of each word, without words of no text, and which of the labels it is."""
+    starts = [
+        index for index, label in enumerate(labels) if index == 0 or tokenizer.starts_word(label)
+    ]
+    for start, end in pairwise([*starts, len(labels)]):
+        text = "".join(tokenizer.decode(labels[start:end]).split())
+        if text:
+            yield text, slice(start, end)
 
 
 def _fill_gaps(

@@ -16,6 +16,8 @@ from asr.schema import STRICT
 _SIXTEEN_BIT = 32768.0  # Kaldi's filter banks take samples in 16-bit units
 _PREEMPHASIS = 0.97
 _LOWEST_HZ = 20.0
+# Windows computed at once; their samples take ten times the memory of their features.
+_SLICE_FRAMES = 8192
 
 
 @dataclass(frozen=True, kw_only=True, config=STRICT)
@@ -119,14 +121,8 @@ class LogMel(nn.Module):
         with torch.autocast(waveforms.device.type, enabled=False):
             frames = waveforms.float().unfold(1, config.window_samples, config.hop_samples)
             # (batch, time, sample)
-            frames = (frames - frames.mean(dim=2, keepdim=True)) * _SIXTEEN_BIT
-            previous = torch.cat([frames[:, :, :1], frames[:, :, :-1]], dim=2)
-            frames = (frames - _PREEMPHASIS * previous) * self.window
-            power = torch.fft.rfft(frames, n=self.fft_size).abs().square()
-            # (batch, time, frequency)
-            energies = power @ self.filters
-            # (batch, time, feature)
-            log_energies = energies.clamp(min=torch.finfo(torch.float32).eps).log()
+            slices = torch.split(frames, _SLICE_FRAMES, dim=1)
+            log_energies = torch.cat([self._log_energies(part) for part in slices], dim=1)
         frame_lengths = stft_length(
             lengths, window_samples=config.window_samples, hop_samples=config.hop_samples
         )
@@ -134,6 +130,17 @@ class LogMel(nn.Module):
         return Features(
             features=log_energies.masked_fill(~valid.unsqueeze(2), 0.0), lengths=frame_lengths
         )
+
+    def _log_energies(self, frames: Tensor) -> Tensor:
+        """(batch, time, sample) to (batch, time, feature)."""
+        frames = (frames - frames.mean(dim=2, keepdim=True)) * _SIXTEEN_BIT
+        previous = torch.cat([frames[:, :, :1], frames[:, :, :-1]], dim=2)
+        frames = (frames - _PREEMPHASIS * previous) * self.window
+        power = torch.fft.rfft(frames, n=self.fft_size).abs().square()
+        # (batch, time, frequency)
+        energies: Tensor = power @ self.filters
+        # (batch, time, feature)
+        return energies.clamp(min=torch.finfo(torch.float32).eps).log()
 
 
 class FeatureExtractor(nn.Module):

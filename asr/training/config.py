@@ -1,6 +1,6 @@
 """The `[training]` section."""
 
-from typing import Literal
+from typing import Annotated, Literal
 
 from pydantic import Field
 from pydantic.dataclasses import dataclass
@@ -101,3 +101,27 @@ class TrainingConfig:
                 f"expected final_fraction with schedule = 'cosine' alone, found "
                 f"{self.final_fraction} with 'noam'; remove it"
             )
+
+
+@dataclass(frozen=True, kw_only=True, config=STRICT)
+class StreamingTrainingConfig:
+    """Section `[training.streaming]`: attention in chunks that are drawn anew for each batch.
+
+    Chunk and left context are drawn apart from each other, each value with equal chance. Validation
+    also decodes with the smallest chunk and the least left context.
+    """
+
+    offline_probability: float = Field(ge=0, lt=1)
+    """Share of the batches in which every frame attends to all."""
+    chunk_frames: tuple[Annotated[int, Field(ge=1)], ...] = Field(min_length=1)
+    """Lengths of chunks, in encoder frames."""
+    left_frames: tuple[Annotated[int, Field(ge=0)] | Literal["all"], ...] = Field(min_length=1)
+    """What frames may attend to before their chunk, in encoder frames, or "all"."""
+
+
+@dataclass(frozen=True, kw_only=True, config=STRICT)
+class CtcTrainingConfig(TrainingConfig):
+    """The `[training]` section of a recogniser."""
+
+    streaming: StreamingTrainingConfig | None = None
+    """Chunks in training; None trains offline alone."""

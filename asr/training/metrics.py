@@ -24,6 +24,7 @@ COLUMNS = (
     "validation_loss",
     "validation_wer",
     "validation_cer",
+    "validation_streaming_wer",
     "validation_word_perplexity",
     "hours",
 )

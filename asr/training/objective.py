@@ -11,6 +11,7 @@ from asr.features.extractor import FeatureExtractor
 from asr.features.spec_augment import SpecAugment
 from asr.model.ctc_model import CtcModel
 from asr.model.trainable import Trainable
+from asr.training.config import StreamingTrainingConfig
 from asr.training.step_module import CtcStep
 
 
@@ -75,15 +76,21 @@ class CtcObjective(Objective):
         model: The recogniser.
         extractor: Waveform to features.
         spec_augment: Masks on training features; None leaves them whole.
+        streaming: Chunks of training; None trains offline alone.
     """
 
     speed = "audio_seconds_per_second"
     batch_setting = "data.batch_seconds"
 
     def __init__(
-        self, model: CtcModel, *, extractor: FeatureExtractor, spec_augment: SpecAugment | None
+        self,
+        model: CtcModel,
+        *,
+        extractor: FeatureExtractor,
+        spec_augment: SpecAugment | None,
+        streaming: StreamingTrainingConfig | None,
     ) -> None:
-        super().__init__(model, CtcStep(model))
+        super().__init__(model, CtcStep(model, streaming=streaming))
         self._extractor, self._spec_augment = extractor, spec_augment
 
     def to(self, device: torch.device) -> None:

@@ -17,6 +17,7 @@ _TEXTS: Mapping[str, Callable[[float], str]] = {
     "tokens_per_second": "{:.0f} tokens/s".format,
     "validation_loss": "validation loss {:.3f}".format,
     "validation_cer": "CER {:.2%}".format,
+    "validation_streaming_wer": "streaming WER {:.2%}".format,
     "validation_wer": "WER {:.2%}".format,
     "validation_word_perplexity": "word perplexity {:.1f}".format,
 }

@@ -87,6 +87,7 @@ def _learner(
         model,
         extractor=FeatureExtractor(config.features, normalisation),
         spec_augment=None if masks is None else SpecAugment(masks),
+        streaming=config.training.streaming,
     )
     return Learner(config.training, objective, fabric=fabric, checkpoints=experiment.checkpoints)
 

@@ -3,8 +3,11 @@
 import torch
 from torch import Tensor, nn
 
+from asr.model.attention import OFFLINE
 from asr.model.ctc import ctc_losses
 from asr.model.ctc_model import CtcModel
+from asr.training.chunk_modes import ChunkModes
+from asr.training.config import StreamingTrainingConfig
 
 
 class CtcStep(nn.Module):
@@ -12,13 +15,20 @@ class CtcStep(nn.Module):
 
     Args:
         model: The model that is trained.
+        streaming: Chunks of training; None trains offline alone.
+
+    Raises:
+        ValueError: The model does not serve the chunks.
 
     Source: Lee and Watanabe 2021, section 3 (intermediate CTC).
     """
 
-    def __init__(self, model: CtcModel) -> None:
+    def __init__(
+        self, model: CtcModel, *, streaming: StreamingTrainingConfig | None = None
+    ) -> None:
         super().__init__()
         self.model = model
+        self._modes = None if streaming is None else ChunkModes(streaming, model.encoder)
 
     def forward(
         self, features: Tensor, lengths: Tensor, labels: Tensor, label_lengths: Tensor
@@ -35,9 +45,11 @@ class CtcStep(nn.Module):
             `nats`: (batch,) float32, negative log-likelihood of each utterance, in training mixed
             with the mean of the intermediate blocks';
             `auxiliary`: scalar, sum of the encoder's own losses;
-            `log_probs`: (batch, time, vocab); `lengths`: (batch,) int64, its frames.
+            `log_probs`: (batch, time, vocab); `lengths`: (batch,) int64, its frames;
+            `streaming_log_probs`: in evaluation with chunks, those with the shortest ones.
         """
-        output = self.model(features, lengths)
+        mode = OFFLINE if self._modes is None or not self.training else self._modes.draw()
+        output = self.model(features, lengths, mode=mode)
         ctc = ctc_losses(output.log_probs, output.lengths, labels, label_lengths)
         if output.intermediate_log_probs:
             inner = torch.stack(
@@ -51,9 +63,13 @@ class CtcStep(nn.Module):
         auxiliary = ctc.new_zeros(())
         for loss in output.losses.values():
             auxiliary = auxiliary + loss.float()
-        return {
+        result = {
             "nats": ctc,
             "auxiliary": auxiliary,
             "log_probs": output.log_probs,
             "lengths": output.lengths,
         }
+        if self._modes is not None and not self.training:
+            shortest = self.model(features, lengths, mode=self._modes.shortest)
+            result["streaming_log_probs"] = shortest.log_probs
+        return result

@@ -6,7 +6,9 @@ from typing import Protocol
 
 import torch
 from lightning.fabric import Fabric
+from torch import Tensor
 
+from asr.data.batch import Batch
 from asr.data.loader import EvaluationLoader
 from asr.decoding.greedy import greedy_decode
 from asr.scoring.counts import ErrorCounts, count_errors_batch, pool
@@ -68,35 +70,43 @@ class CtcValidator:
 
         Returns:
             Nats a label over all utterances that CTC can align (`loss`), and word and character
-            error rate of greedy decoding as fractions (`wer`, `cer`).
+            error rate of greedy decoding as fractions (`wer`, `cer`); with chunks in training also
+            the word error rate with the shortest ones (`streaming_wer`).
         """
         words = pool(())
         characters = pool(())
+        streamed = pool(())
         sums = torch.zeros(3, dtype=torch.float64)
         for batch in self._loader:
             if stop():
                 return None
             output = learner.evaluate(batch)
-            durations_seconds = (batch.waveform_lengths / self._sample_rate_hz).tolist()
-            hypotheses = greedy_decode(
-                output["log_probs"],
-                output["lengths"],
-                self._tokenizer,
-                frame_seconds=self._frame_seconds,
-                durations_seconds=durations_seconds,
-            )
             said = [self._references[name] for name in batch.ids]
-            heard = [hypothesis.text for hypothesis in hypotheses]
+            heard = self._texts(output["log_probs"], output["lengths"], batch)
+            if "streaming_log_probs" in output:
+                texts = self._texts(output["streaming_log_probs"], output["lengths"], batch)
+                streamed += pool(count_errors_batch(said, texts, unit="word"))
             words += pool(count_errors_batch(said, heard, unit="word"))
             characters += pool(count_errors_batch(said, heard, unit="character"))
             ctc = output["nats"].double().cpu()
             aligned = ctc.isfinite()
             labels = batch.label_lengths.cpu()[aligned].sum()
             sums += torch.stack([ctc[aligned].sum(), labels.double(), (~aligned).sum().double()])
-        return self._reduce(words, characters, sums)
+        return self._reduce(words, characters, streamed, sums)
+
+    def _texts(self, log_probs: Tensor, lengths: Tensor, batch: Batch) -> list[str]:
+        """What greedy decoding makes of a batch."""
+        hypotheses = greedy_decode(
+            log_probs,
+            lengths,
+            self._tokenizer,
+            frame_seconds=self._frame_seconds,
+            durations_seconds=(batch.waveform_lengths / self._sample_rate_hz).tolist(),
+        )
+        return [hypothesis.text for hypothesis in hypotheses]
 
     def _reduce(
-        self, words: ErrorCounts, characters: ErrorCounts, sums: torch.Tensor
+        self, words: ErrorCounts, characters: ErrorCounts, streamed: ErrorCounts, sums: Tensor
     ) -> dict[str, float]:
         counts = torch.tensor(
             [
@@ -104,19 +114,22 @@ class CtcValidator:
                 words.reference_length,
                 characters.errors,
                 characters.reference_length,
+                streamed.errors,
+                streamed.reference_length,
                 *sums.tolist(),
             ],
             dtype=torch.float64,
         )
         total = sum_over_processes(self._fabric, counts)
-        word_errors, word_length, errors, length, loss, labels, left_out = total.tolist()
+        errors, lengths = total[:6:2].tolist(), total[1:6:2].clamp(min=1).tolist()
+        wer, cer, streaming_wer = (e / n for e, n in zip(errors, lengths, strict=True))
+        loss, labels, left_out = total[6:].tolist()
         if left_out:
             logger.warning(
                 "%d validation utterances are too short for their transcript: not in the loss",
                 left_out,
             )
-        return {
-            "loss": loss / max(labels, 1),
-            "wer": word_errors / max(word_length, 1),
-            "cer": errors / max(length, 1),
-        }
+        figures = {"loss": loss / max(labels, 1), "wer": wer, "cer": cer}
+        if streamed.reference_length:
+            figures["streaming_wer"] = streaming_wer
+        return figures

@@ -1,5 +1,6 @@
 import io
 import json
+import re
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -15,6 +16,8 @@ from asr.cli.decode import collect_inputs, decode
 from asr.data.manifest import Utterance, write_manifest
 from asr.decoding.beam import BeamConfig, BeamSearch
 from asr.decoding.hypothesis_file import read_hypotheses
+from asr.decoding.longform import LongformConfig, LongformMethod
+from asr.model.attention import chunked
 from asr.ngram.model import load_ngram, train_ngram
 from asr.recognizer import Recognizer, load
 from asr.tokens.text_corpus import read_text_corpus
@@ -22,6 +25,7 @@ from asr.tokens.tokenizer import Tokenizer, train_tokenizer
 
 RATE_HZ = 16000
 NoiseMaker = Callable[..., NDArray[np.float32]]
+DECODERS = pytest.mark.parametrize("decoder", ["greedy", "beam"])
 
 app = typer.Typer(pretty_exceptions_enable=False)
 app.command()(decode)
@@ -137,6 +141,12 @@ def test_beam_search_of_size_eight_is_the_default(
         (["--decoder", "beam", "--beam-size", "0"], "--beam-size"),
         (["--decoder", "beam", "--nbest", "9"], "at most --beam-size, which is 8"),
         (["--decoder", "beam", "--nbest", "2", "--format", "txt"], "needs --format jsonl"),
+        (["--streaming"], "--streaming and --chunk-seconds need each other"),
+        (["--chunk-seconds", "1"], "--streaming and --chunk-seconds need each other"),
+        (["--left-seconds", "1"], "--left-seconds needs --streaming"),
+        (["--streaming", "--chunk-seconds", "0"], "--chunk-seconds"),
+        (["--streaming", "--chunk-seconds", "1", "--long", "whole"], "has no use with --streaming"),
+        (["--long", "halves"], "--long"),
         (["--lm-weight", "1"], "--lm-weight: needs --lm"),
         (["--lm", "LM", "--lm-weight", "-1"], "--lm-weight"),
         (["--decoder", "beam", "--length-bonus", "1"], "--length-bonus: needs --lm with a folder"),
@@ -161,6 +171,58 @@ def test_options_that_do_not_fit(options: list[str], message: str, tmp_path: Pat
     assert result.exit_code == 2
     assert message in " ".join(result.stderr.replace("│", " ").split())
     assert not (tmp_path / "out").exists()
+
+
+@DECODERS
+def test_streaming(tiny_experiment: Path, audio: Path, tmp_path: Path, decoder: str) -> None:
+    out = tmp_path / "hyp.jsonl"
+    spans = ["--streaming", "--chunk-seconds", "0.33", "--left-seconds", "1.3"]
+    result = run(tiny_experiment, audio, "--out", out, "--decoder", decoder, *spans)
+    assert result.exit_code == 0, result.output
+    loaded = load(tiny_experiment)
+    recognizer = Recognizer(
+        loaded.acoustic_model.under(chunked(8, 32)),
+        loaded.tokenizer,
+        decoder=BeamSearch(BeamConfig(beam_size=8)) if decoder == "beam" else None,
+    )
+    names = ("a.wav", "b/x.y.OGG", "b/z.mp3", "c.flac")
+    expected = recognizer.transcribe([audio / name for name in names])
+    assert [record["text"] for record in lines(out)] == [item.text for item in expected]
+    messages = result.stderr.splitlines()
+    assert messages[0] == "streaming: chunks of 0.320 s, left context 1.280 s"
+    latency = r"latency: chunk 0\.320 s \+ look-ahead 0\.045 s \+ compute 0\.\d+ s \(95th per.* s\)"
+    assert re.fullmatch(latency, messages[1])
+    assert "decoded 4 of 4 inputs" in messages[2]
+
+
+def test_streaming_with_all_of_the_left_context(
+    tiny_experiment: Path, audio: Path, tmp_path: Path
+) -> None:
+    out = tmp_path / "hyp.jsonl"
+    bad = tmp_path / "bad.wav"
+    bad.write_text("not audio")
+    spans = ["--streaming", "--chunk-seconds", "0.64"]
+    result = run(tiny_experiment, bad, audio / "c.flac", "--out", out, *spans)
+    assert result.exit_code == 1
+    assert "left context all" in result.stderr
+    assert "error: bad: " in result.stderr
+    loaded = load(tiny_experiment)
+    recognizer = Recognizer(loaded.acoustic_model.under(chunked(16)), loaded.tokenizer)
+    [expected] = recognizer.transcribe([audio / "c.flac"])
+    assert [record["text"] for record in lines(out)] == [expected.text]
+
+
+@pytest.mark.parametrize("method", ["windows", "whole", "pauses"])
+def test_long_recordings(
+    tiny_experiment: Path, noise: NoiseMaker, tmp_path: Path, method: LongformMethod
+) -> None:
+    path, out = tmp_path / "long.wav", tmp_path / "hyp.jsonl"
+    soundfile.write(path, noise(50.0), RATE_HZ, subtype="FLOAT")
+    assert run(tiny_experiment, path, "--out", out, "--long", method).exit_code == 0
+    longform = LongformConfig(method=method)
+    [expected] = load(tiny_experiment, longform=longform).transcribe([path])
+    [record] = lines(out)
+    assert (record["text"], record["duration"]) == (expected.text, 50.0)
 
 
 def test_text_format(tiny_experiment: Path, audio: Path, tmp_path: Path) -> None:

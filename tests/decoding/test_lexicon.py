@@ -229,6 +229,17 @@ def test_nbest_of_a_long_recording_are_the_best_of_all_combinations(arpa: Path) 
     assert list(map(text, found)) == [words for _, words in combinations]
 
 
+def test_best_labels_are_those_of_found_words_and_of_pending_frames(arpa: Path) -> None:
+    search = decoder(arpa, limit_frames=10)
+    log_probs = peaky([*chain.from_iterable(STRETCHES)]).unsqueeze(0)
+    state = search.start(1, device=log_probs.device)
+    assert search.best_labels(state) == [[]]
+    for end, labels in ((9, [1, 2, 1]), (19, [1, 2, 1, 3, 1, 1, 2])):
+        state = search.start(1, device=log_probs.device)
+        state = search.step(state, log_probs[:, :end], torch.tensor([end]))
+        assert search.best_labels(state) == [labels]
+
+
 def test_decoded_frames_are_freed(arpa: Path) -> None:
     search = decoder(arpa, limit_frames=10)
     state = search.start(1, device=torch.device("cpu"))

@@ -1,4 +1,5 @@
 from collections.abc import Iterator
+from typing import Any
 
 import pytest
 import torch
@@ -119,8 +120,10 @@ def test_memory_is_bounded() -> None:
         ({"context_seconds": 0.0}, "context_seconds"),
         ({"window_seconds": -1.0}, "window_seconds"),
         ({"limit_seconds": 0.0}, "limit_seconds"),
+        ({"memory_bytes": 0}, "memory_bytes"),
+        ({"method": "halves"}, "method"),
     ],
 )
-def test_config_is_checked(settings: dict[str, float], message: str) -> None:
+def test_config_is_checked(settings: dict[str, Any], message: str) -> None:
     with pytest.raises(ValueError, match=message):
         LongformConfig(**settings)

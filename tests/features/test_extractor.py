@@ -71,3 +71,11 @@ def test_statistics_must_fit_the_config() -> None:
         FeatureExtractor(FeaturesConfig(normalisation="utterance"), _UNIT)
     with pytest.raises(ValueError, match="expected statistics of 40 mel bins, found 80"):
         FeatureExtractor(FeaturesConfig(mel_bins=40), _UNIT)
+
+
+def test_slices_of_long_audio_are_the_whole(monkeypatch: pytest.MonkeyPatch) -> None:
+    waveform = torch.randn(2, 9000, generator=torch.Generator().manual_seed(0))
+    lengths = torch.tensor([9000, 4000])
+    whole = LogMel(FeaturesConfig())(waveform, lengths).features
+    monkeypatch.setattr("asr.features.extractor._SLICE_FRAMES", 7)
+    torch.testing.assert_close(LogMel(FeaturesConfig())(waveform, lengths).features, whole)

@@ -98,3 +98,8 @@ def test_resumes_bit_for_bit(folder: Path, tmp_path: Path) -> None:
         read_weights(tmp_path / name / "model.safetensors") for name in ("whole", "parts")
     )
     assert all(torch.equal(parts[name], tensor) for name, tensor in whole.items())
+
+
+def test_chunks_are_for_recognisers(folder: Path) -> None:
+    with pytest.raises(ValueError, match=r"training\.streaming: expected a known key"):
+        _config(folder, "training.streaming.offline_probability=0.5")

@@ -21,7 +21,7 @@ from asr.model.attention.position_scores import PositionScores
 from asr.model.attention.softmax_config import SoftmaxConfig
 
 # Scores held at once where no gradient is needed; longer inputs go in slices of queries.
-_SCORES_AT_ONCE = 1 << 25
+SCORES_AT_ONCE = 1 << 25
 _SMALLEST_BLOCK_FRAMES = 32
 
 
@@ -88,7 +88,7 @@ class Job:
         if self.config.pattern == "exponential":
             columns = _SMALLEST_BLOCK_FRAMES
         rows = (self.mode.chunk_frames or 1) if block is None else block.rows
-        size = max(1, _SCORES_AT_ONCE // (query.shape[0] * query.shape[1] * columns * rows)) * rows
+        size = max(1, SCORES_AT_ONCE // (query.shape[0] * query.shape[1] * columns * rows)) * rows
         parts = []
         for first in range(0, queries, size):
             part = query[:, :, first : first + size]

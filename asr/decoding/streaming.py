@@ -1,0 +1,231 @@
+"""Streaming recognition: audio in blocks of any length, text after every chunk."""
+
+from collections.abc import Sequence
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from asr.data.resampling import BlockResampler
+from asr.decoding.acoustic_model import AcousticModel
+from asr.decoding.audio_input import Samples, mono_samples
+from asr.decoding.chunked_model import ChunkedModel
+from asr.decoding.decoder import Decoder
+from asr.decoding.hypothesis import Hypothesis
+from asr.decoding.partial_text import PartialText
+from asr.decoding.transcripts import transcripts
+from asr.model.encoders import EncoderState
+from asr.tokens.tokenizer import Tokenizer
+
+
+class StreamBatch:
+    """Recognises streams that begin together and advance chunk by chunk together.
+
+    What is held grows with the text, and with the audio only where the left context is all or some
+    streams are ahead of others.
+
+    Args:
+        acoustic_model: In chunked mode.
+        tokenizer: Labels to text.
+        decoder: Log-posteriors to labels.
+        streams: How many.
+
+    Raises:
+        ValueError: The acoustic model cannot stream.
+    """
+
+    def __init__(
+        self,
+        acoustic_model: AcousticModel,
+        tokenizer: Tokenizer,
+        decoder: Decoder[Any],
+        *,
+        streams: int = 1,
+    ) -> None:
+        self._model = ChunkedModel(acoustic_model)
+        self._tokenizer = tokenizer
+        self._decoder = decoder
+        self._pending = [torch.empty(0)] * streams
+        self._samples = [0] * streams
+        self._ended = [False] * streams
+        self._finished = False
+        self._texts = [PartialText(tokenizer) for _ in range(streams)]
+        self.chunks = 0
+        """Chunks computed so far."""
+        self.encoder_state: EncoderState | None = None
+        """What the encoder carries to the next chunk; None before the first."""
+        self.decoder_state: Any = decoder.start(streams, device=acoustic_model.device)
+        """What the decoder carries to the next chunk."""
+
+    @torch.inference_mode()
+    def accept(self, blocks: Sequence[Tensor | None]) -> list[str]:
+        """Take the next audio.
+
+        Args:
+            blocks: (sample,) float32 at the acoustic model's rate, one a stream, of any length;
+                None where the stream has ended before. The others wait for no ended one.
+
+        Returns:
+            The text of each stream so far; later audio may change its end.
+
+        Raises:
+            ValueError: An ended stream goes on, or the number of streams is another.
+        """
+        self._check_open()
+        for stream, block in enumerate(blocks):
+            if block is None:
+                self._ended[stream] = True
+            elif self._ended[stream]:
+                raise ValueError(
+                    f"expected None for stream {stream}, which has ended, found audio; begin "
+                    "another batch"
+                )
+            else:
+                self._pending[stream] = torch.cat([self._pending[stream], block])
+                self._samples[stream] += len(block)
+        while self._is_ready():
+            self._step()
+        # Copies: views would keep all of a long block alive.
+        self._pending = [pending.clone() for pending in self._pending]
+        return self._text()
+
+    @torch.inference_mode()
+    def finish(self) -> list[Hypothesis]:
+        """End all streams.
+
+        Returns:
+            One hypothesis a stream; audio too short for a frame gives an empty one.
+
+        Raises:
+            ValueError: They have ended already.
+        """
+        self._check_open()
+        self._finished = True
+        self._ended = [True] * len(self._ended)
+        while any(len(pending) >= self._model.window_samples for pending in self._pending):
+            self._step()
+        return transcripts(
+            self._decoder.finish(self.decoder_state),
+            self._samples,
+            acoustic_model=self._model.acoustic_model,
+            tokenizer=self._tokenizer,
+        )
+
+    def _check_open(self) -> None:
+        if self._finished:
+            raise ValueError("expected a stream that goes on, found a finished one; begin another")
+
+    def _is_ready(self) -> bool:
+        """Whether all streams that go on hold a whole chunk."""
+        needed = self._model.needed_samples(first=self.encoder_state is None)
+        waited_for = [
+            len(pending) >= needed
+            for pending, ended in zip(self._pending, self._ended, strict=True)
+            if not ended
+        ]
+        return bool(waited_for) and all(waited_for)
+
+    def _step(self) -> None:
+        first = self.encoder_state is None
+        needed = self._model.needed_samples(first=first)
+        used = self._model.used_samples(first=first)
+        posteriors, self.encoder_state = self._model.step(
+            [pending[:needed] for pending in self._pending], self.encoder_state
+        )
+        self._pending = [pending[used:] for pending in self._pending]
+        self.decoder_state = self._decoder.step(
+            self.decoder_state, posteriors.log_probs, posteriors.lengths
+        )
+        self.chunks += 1
+
+    def _text(self) -> list[str]:
+        labels = self._decoder.best_labels(self.decoder_state)
+        return [text.of(row) for text, row in zip(self._texts, labels, strict=True)]
+
+
+class RecognitionStream:
+    """Recognises one stream of audio.
+
+    Args:
+        acoustic_model: In chunked mode.
+        tokenizer: Labels to text.
+        decoder: Log-posteriors to labels.
+
+    Raises:
+        ValueError: The acoustic model cannot stream.
+    """
+
+    def __init__(
+        self, acoustic_model: AcousticModel, tokenizer: Tokenizer, decoder: Decoder[Any]
+    ) -> None:
+        self.acoustic_model = acoustic_model
+        self._batch = StreamBatch(acoustic_model, tokenizer, decoder)
+        self._rate_hz: int | None = None
+        self._resampler: BlockResampler | None = None
+
+    @property
+    def chunks(self) -> int:
+        """Chunks computed so far."""
+        return self._batch.chunks
+
+    @property
+    def chunk_seconds(self) -> float:
+        """Length of a chunk."""
+        frames = self.acoustic_model.mode.chunk_frames
+        assert frames is not None
+        return frames * self.acoustic_model.frame_seconds
+
+    @property
+    def left_seconds(self) -> float | None:
+        """What frames may attend to before their chunk; None is all."""
+        frames = self.acoustic_model.mode.left_frames
+        return None if frames is None else frames * self.acoustic_model.frame_seconds
+
+    @property
+    def lookahead_seconds(self) -> float:
+        """Audio after the end of a chunk that it waits for."""
+        return self.acoustic_model.lookahead_samples / self.acoustic_model.sample_rate_hz
+
+    def accept(self, samples: Samples, rate_hz: int) -> str:
+        """Take the next audio.
+
+        Args:
+            samples: In -1 .. 1, (sample,) or (sample, channel), of any length.
+            rate_hz: Their rate, the same in all blocks.
+
+        Returns:
+            The text so far; later audio may change its end.
+
+        Raises:
+            TypeError: Samples are of no floating-point type.
+            ValueError: Samples cannot be used, their rate changes, or the stream is finished.
+        """
+        waveform = mono_samples(samples, rate_hz)
+        if self._rate_hz is None:
+            own_rate_hz = self.acoustic_model.sample_rate_hz
+            if rate_hz != own_rate_hz:
+                self._resampler = BlockResampler(from_hz=rate_hz, to_hz=own_rate_hz)
+            self._rate_hz = rate_hz
+        if rate_hz != self._rate_hz:
+            raise ValueError(
+                f"expected blocks of {self._rate_hz} Hz as the first, found {rate_hz} Hz; begin "
+                "another stream"
+            )
+        if self._resampler is not None:
+            waveform = self._resampler.accept(waveform)
+        [text] = self._batch.accept([waveform])
+        return text
+
+    def finish(self) -> Hypothesis:
+        """End the stream, wherever in a chunk it is.
+
+        Returns:
+            The transcript; audio too short for a frame gives an empty one.
+
+        Raises:
+            ValueError: The stream is finished already.
+        """
+        if self._resampler is not None:
+            self._batch.accept([self._resampler.finish()])
+        [hypothesis] = self._batch.finish()
+        return hypothesis
