@@ -153,7 +153,8 @@ class BlockBuffer:
                 break
             parts.append(block)
             held += block.shape[0]
-        self._samples = torch.cat(parts)
+        if len(parts) > 1:
+            self._samples = torch.cat(parts)
         return held >= samples
 
     def take(self, samples: int) -> Tensor:
