@@ -1,7 +1,6 @@
 """Streams against one pass over the whole recording under the mask of chunks."""
 
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
 from itertools import zip_longest
 from pathlib import Path
 from typing import Any
@@ -22,9 +21,10 @@ from asr.features.extractor import FeatureExtractor, FeaturesConfig
 from asr.features.normalisation import Normalisation
 from asr.model import build_model
 from asr.model.attention import ATTENTION, OFFLINE, Mode, chunked
-from asr.model.encoders import ENCODERS, parse_encoder
+from asr.model.encoders import parse_encoder
 from asr.recognizer import Recognizer, load
 from asr.tokens.tokenizer import Tokenizer
+from tests.model.encoders.pairs import PAIRS, Pair
 
 RATE_HZ = 16000
 FRAME_SAMPLES = 640
@@ -34,7 +34,6 @@ DECODERS = pytest.mark.parametrize(
     [GreedyDecoder(), BeamSearch(BeamConfig(beam_size=4, nbest=2))],
     ids=["greedy", "beam"],
 )
-_SIZES: dict[str, dict[str, object]] = {"conformer": {"kernel_frames": 7}}
 
 
 class Collector:
@@ -66,16 +65,9 @@ def build(
     features: FeaturesConfig | None = None,
 ) -> AcousticModel:
     torch.manual_seed(0)
-    section = {
-        "encoder": encoder,
-        "width": 32,
-        "layers": 2,
-        "heads": 4,
-        "dropout": 0.1,
-        "subsampling": {"factor": factor, "channels": 8},
-        "attention": {"kind": word},
-        **_SIZES.get(encoder, {}),
-    }
+    section = Pair(encoder, word).section(
+        dropout=0.1, subsampling={"factor": factor, "channels": 8}
+    )
     features = features or FeaturesConfig(mel_bins=20)
     model = build_model(
         parse_encoder(section), vocab_size=letters.vocab_size, feature_size=features.mel_bins
@@ -87,16 +79,7 @@ def build(
     return AcousticModel(extractor, model)
 
 
-@dataclass(frozen=True)
-class Pair:
-    encoder: str
-    word: str
-
-
-@pytest.fixture(
-    params=[Pair(e, w) for e in sorted(ENCODERS) for w in sorted(ATTENTION)],
-    ids=lambda pair: f"{pair.encoder}-{pair.word}",
-)
+@pytest.fixture(params=PAIRS, ids=str)
 def pair(request: pytest.FixtureRequest) -> Pair:
     assert isinstance(request.param, Pair)
     return request.param

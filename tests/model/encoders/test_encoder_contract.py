@@ -1,6 +1,5 @@
 """What every encoder x word pair must keep; new words are tested without a new test."""
 
-from dataclasses import dataclass
 from typing import Any
 
 import pytest
@@ -8,40 +7,21 @@ import torch
 from torch import Tensor
 
 from asr.model import CtcModel, build_model
-from asr.model.attention import ATTENTION, Mode, causal, chunked
+from asr.model.attention import Mode, causal, chunked
 from asr.model.ctc import ctc_losses
-from asr.model.encoders import ENCODERS, Encoder, EncoderState, parse_encoder
+from asr.model.encoders import Encoder, EncoderState, parse_encoder
+from tests.model.encoders.pairs import PAIRS, Pair
 
 _BINS = 20
-_SIZES: dict[str, dict[str, object]] = {"conformer": {"kernel_frames": 7}}
 
 
 def build(encoder: str, word: str, dropout: float = 0.0, **settings: object) -> CtcModel:
     torch.manual_seed(0)
-    section = {
-        "encoder": encoder,
-        "width": 32,
-        "layers": 2,
-        "heads": 4,
-        "dropout": dropout,
-        "subsampling": {"factor": 4, "channels": 8},
-        "attention": {"kind": word},
-        **_SIZES.get(encoder, {}),
-        **settings,
-    }
+    section = Pair(encoder, word).section(dropout=dropout, **settings)
     return build_model(parse_encoder(section), vocab_size=9, feature_size=_BINS)
 
 
-@dataclass(frozen=True)
-class Pair:
-    encoder: str
-    word: str
-
-
-@pytest.fixture(
-    params=[Pair(e, w) for e in sorted(ENCODERS) for w in sorted(ATTENTION)],
-    ids=lambda pair: f"{pair.encoder}-{pair.word}",
-)
+@pytest.fixture(params=PAIRS, ids=str)
 def pair(request: pytest.FixtureRequest) -> Pair:
     assert isinstance(request.param, Pair)
     return request.param

@@ -1,0 +1,36 @@
+"""Every encoder with every attention, small."""
+
+from dataclasses import dataclass
+
+from asr.model.attention import ATTENTION
+from asr.model.encoders import ENCODERS
+
+_SIZES: dict[str, dict[str, object]] = {"conformer": {"kernel_frames": 7}}
+
+
+@dataclass(frozen=True)
+class Pair:
+    """An encoder's word and an attention's."""
+
+    encoder: str
+    word: str
+
+    def __str__(self) -> str:
+        return f"{self.encoder}-{self.word}"
+
+    def section(self, **settings: object) -> dict[str, object]:
+        """A section `[model]`."""
+        return {
+            "encoder": self.encoder,
+            "width": 32,
+            "layers": 2,
+            "heads": 4,
+            "dropout": 0.0,
+            "subsampling": {"factor": 4, "channels": 8},
+            "attention": {"kind": self.word},
+            **_SIZES.get(self.encoder, {}),
+            **settings,
+        }
+
+
+PAIRS = [Pair(encoder, word) for encoder in sorted(ENCODERS) for word in sorted(ATTENTION)]
