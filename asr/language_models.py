@@ -17,10 +17,10 @@ from asr.model.language_model import LanguageModel
 from asr.model.weights import WEIGHTS_FILE, load_weights, read_weights
 from asr.ngram.model import DESCRIPTION_FILE, load_ngram, read_description
 from asr.ngram.table import NgramTable
+from asr.recognizer import CONFIG_FILE
 from asr.tokens.tokenizer import MODEL_FILE, Tokenizer
 
 Sentences = Sequence[NDArray[np.int32]]
-_CONFIG_FILE = "config.toml"
 
 
 class LoadedLanguageModel(Protocol):
@@ -151,7 +151,7 @@ def _load_ngram(folder: Path, device: str) -> NgramLanguageModel:
 
 
 def _load_transformer(folder: Path, device: str) -> NeuralLanguageModel:
-    config = load_config_as(LanguageModelExperimentConfig, folder / _CONFIG_FILE)
+    config = load_config_as(LanguageModelExperimentConfig, folder / CONFIG_FILE)
     tokenizer = Tokenizer.load(folder / MODEL_FILE)
     model = LanguageModel(config.model, vocab_size=tokenizer.vocab_size)
     weights = folder / WEIGHTS_FILE

@@ -60,16 +60,13 @@ def read_letters(path: Path) -> Letters:
     )
 
 
-def _trained(
-    attention: Mapping[str, Any], letters: Letters, *, seed: int, feed_forward_expansion: int = 4
-) -> LanguageModel:
+def _trained(attention: Mapping[str, Any], letters: Letters, *, seed: int) -> LanguageModel:
     torch.manual_seed(seed)
     config = LanguageModelConfig(
         width=_WIDTH,
         layers=_LAYERS,
         heads=_HEADS,
         dropout=0.0,
-        feed_forward_expansion=feed_forward_expansion,
         attention=dict(attention),  # type: ignore[arg-type]
     )
     model = LanguageModel(config, vocab_size=letters.vocab_size)

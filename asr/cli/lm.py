@@ -1,8 +1,7 @@
 """`asr lm`: from text to a language model, how well one predicts a text, and its weight."""
 
 import json as json_format
-import logging
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Annotated, Literal
 
@@ -13,10 +12,8 @@ from asr.cli.lm_rescore import rescore
 from asr.cli.lm_tune import tune
 from asr.cli.train import report_outcome
 from asr.scoring.perplexity import Perplexity
-from asr.tokens.text_corpus import TextCorpus, read_text_corpus
+from asr.tokens.text_corpus import read_text_corpus
 from asr.tokens.tokenizer import Tokenizer
-
-logger = logging.getLogger(__name__)
 
 app = typer.Typer(
     no_args_is_help=True,
@@ -109,7 +106,7 @@ def _train_ngram(
     from asr.ngram.model import train_ngram
 
     pieces = Tokenizer.load(tokenizer)
-    corpus = _read(text, pieces)
+    corpus = read_text_corpus(text, pieces)
     model = train_ngram(
         corpus,
         pieces,
@@ -169,7 +166,7 @@ def score(
     from asr.language_models import load_language_model
 
     model = load_language_model(lm, device=device)
-    corpus = _read(text, model.tokenizer)
+    corpus = read_text_corpus(text, model.tokenizer)
     if not corpus.sentences:
         raise ValueError(
             f"expected sentences to score, found none that the tokenizer can encode in "
@@ -191,18 +188,6 @@ def score(
         f"{corpus.out_of_vocabulary_words} words out of vocabulary, in {corpus.left_out} sentences "
         "that are left out"
     )
-
-
-def _read(paths: Iterable[Path], tokenizer: Tokenizer) -> TextCorpus:
-    corpus = read_text_corpus(paths, tokenizer)
-    if corpus.left_out:
-        logger.warning(
-            "%d of %d sentences are left out: the tokenizer lacks %s",
-            corpus.left_out,
-            corpus.left_out + len(corpus.sentences),
-            " ".join(sorted(corpus.unknown_characters)),
-        )
-    return corpus
 
 
 def _integers(text: str) -> list[int]:

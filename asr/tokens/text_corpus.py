@@ -1,6 +1,7 @@
 """Sentences of text files or manifests as labels: what language models learn and are scored on."""
 
 import gzip
+import logging
 import zlib
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
@@ -13,6 +14,8 @@ from numpy.typing import NDArray
 from asr.data.manifest import read_manifest
 from asr.tokens.normaliser import normalise
 from asr.tokens.tokenizer import Tokenizer
+
+logger = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -42,6 +45,8 @@ class TextCorpus:
 def read_text_corpus(paths: Iterable[Path], tokenizer: Tokenizer) -> TextCorpus:
     """Read text, normalised by the tokenizer; lines without words are passed over.
 
+    A warning says how many sentences are left out.
+
     Args:
         paths: Text files in UTF-8, one sentence a line, gzipped if their names end in `.gz`; or
             manifests (`.jsonl`), whose transcripts are taken.
@@ -67,6 +72,13 @@ def read_text_corpus(paths: Iterable[Path], tokenizer: Tokenizer) -> TextCorpus:
         elif text:
             words += text.count(" ") + 1
             sentences.append(np.array(tokenizer.encode(text), dtype=np.int32))
+    if left_out:
+        logger.warning(
+            "%d of %d sentences are left out: the tokenizer lacks %s",
+            left_out,
+            left_out + len(sentences),
+            " ".join(sorted(unknown_characters)),
+        )
     return TextCorpus(
         sentences=sentences,
         words=words,

@@ -1,6 +1,5 @@
 """Training of neural language models."""
 
-import logging
 from collections.abc import Callable
 from pathlib import Path
 
@@ -29,8 +28,7 @@ from asr.training.learner import Learner
 from asr.training.objective import Objective
 from asr.training.seeding import seed_weights
 from asr.training.session import Parts, TrainingOutcome, run_training
-
-logger = logging.getLogger(__name__)
+from asr.training.step_module import total_loss
 
 
 class LanguageModelStep(nn.Module):
@@ -54,10 +52,7 @@ class LanguageModelStep(nn.Module):
         lengths = torch.full((len(inputs),), inputs.shape[1], device=inputs.device)
         output = self.model(inputs, lengths)
         nats = -output.log_probs.gather(2, targets.unsqueeze(2)).squeeze(2).sum(dim=1)
-        auxiliary = nats.new_zeros(())
-        for loss in output.losses.values():
-            auxiliary = auxiliary + loss.float()
-        return {"nats": nats, "auxiliary": auxiliary}
+        return {"nats": nats, "auxiliary": total_loss(output.losses, like=nats)}
 
 
 class LanguageModelObjective(Objective):
@@ -174,13 +169,4 @@ def _parts(config: LanguageModelExperimentConfig, fabric: Fabric, experiment: Ex
 
 def _read(path: Path | None, tokenizer: Tokenizer) -> TextCorpus:
     assert path is not None  # opening the experiment has seen to it
-    corpus = read_text_corpus([path], tokenizer)
-    if corpus.left_out:
-        logger.warning(
-            "%s: %d of %d sentences are left out: the tokenizer lacks %s",
-            path,
-            corpus.left_out,
-            corpus.left_out + len(corpus.sentences),
-            " ".join(sorted(corpus.unknown_characters)),
-        )
-    return corpus
+    return read_text_corpus([path], tokenizer)

@@ -1,5 +1,7 @@
 """Features to losses, as the one module that Lightning's strategies wrap."""
 
+from collections.abc import Mapping
+
 import torch
 from torch import Tensor, nn
 
@@ -60,12 +62,9 @@ class CtcStep(nn.Module):
             )
             weight = self.model.encoder.config.intermediate_weight
             ctc = torch.lerp(ctc, inner.mean(dim=0), weight)
-        auxiliary = ctc.new_zeros(())
-        for loss in output.losses.values():
-            auxiliary = auxiliary + loss.float()
         result = {
             "nats": ctc,
-            "auxiliary": auxiliary,
+            "auxiliary": total_loss(output.losses, like=ctc),
             "log_probs": output.log_probs,
             "lengths": output.lengths,
         }
@@ -73,3 +72,8 @@ class CtcStep(nn.Module):
             shortest = self.model(features, lengths, mode=self._modes.shortest)
             result["streaming_log_probs"] = shortest.log_probs
         return result
+
+
+def total_loss(losses: Mapping[str, Tensor], *, like: Tensor) -> Tensor:
+    """Sum of auxiliary losses, a float32 scalar on the device of `like`; 0 where there is none."""
+    return sum((loss.float() for loss in losses.values()), start=like.new_zeros(()))
