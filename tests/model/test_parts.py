@@ -9,6 +9,7 @@ from asr.model.dropout import Dropout
 from asr.model.norms import MaskedBatchNorm
 from asr.model.positions import sinusoids
 from asr.model.subsampling import (
+    InputConvolution,
     StridedDepthwiseConvolution,
     Subsampling,
     SubsamplingConfig,
@@ -65,6 +66,16 @@ def test_strided_depthwise_convolution_equals_torch(size: tuple[int, int]) -> No
     image = torch.randn(2, 5, *size)
     expected = nn.functional.conv2d(image, ours.weight, ours.bias, stride=2, groups=5)
     torch.testing.assert_close(ours(image), expected)
+
+
+@pytest.mark.parametrize("size", [(3, 3), (8, 9), (11, 20)])
+def test_input_convolution_equals_torch(size: tuple[int, int]) -> None:
+    ours = InputConvolution(5)
+    image = torch.randn(2, 1, *size)
+    convolved = ours(image)
+    assert convolved.is_contiguous(memory_format=torch.channels_last)
+    expected = nn.functional.conv2d(image, ours.weight, ours.bias, stride=2)
+    torch.testing.assert_close(convolved, expected)
 
 
 @pytest.mark.parametrize("factor", [4, 8])
