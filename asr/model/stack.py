@@ -7,7 +7,7 @@ import torch
 from torch import Tensor, nn
 
 from asr.model.attention import AttentionState
-from asr.model.branches import Branch, Surroundings, add_losses
+from asr.model.branches import Branch, Surroundings, add_losses, weighted
 from asr.model.reversible import ReversibleRun, run_reversible
 
 BranchStates = tuple[AttentionState | None, ...]
@@ -51,18 +51,29 @@ class Stack(nn.Module):
         intermediate_layers: Blocks, counted from 1, whose output is given too.
         reversible: Whether two streams alternate, so that training stores no activations of the
             blocks.
+        stochastic_depth: Probability that training skips the last block, for each item apart; it
+            falls linearly to 0 before the first block.
 
     Raises:
         ValueError: Reversible blocks have an output norm.
+
+    Source: stochastic depth: Huang et al. 2016, section 3, with their linear decay; a block that is
+        not skipped counts 1 / (1 - p) times, so that evaluation needs no factor (Pham et al. 2019).
     """
 
     def __init__(
-        self, blocks: Sequence[Block], *, intermediate_layers: Sequence[int], reversible: bool
+        self,
+        blocks: Sequence[Block],
+        *,
+        intermediate_layers: Sequence[int],
+        reversible: bool,
+        stochastic_depth: float = 0.0,
     ) -> None:
         super().__init__()
         self.blocks = nn.ModuleList(blocks)
         self.intermediate_layers = tuple(intermediate_layers)
         self.reversible = reversible
+        self.stochastic_depth = stochastic_depth
         self._branches = [len(block.branches) for block in blocks]
         if reversible and any(not isinstance(b.output_norm, nn.Identity) for b in blocks):
             raise ValueError(
@@ -85,14 +96,16 @@ class Stack(nn.Module):
         """
         if states is None:
             states = (None,) * sum(self._branches)
+        weights = self._weights(x)
         if self.reversible:
-            return self._reversible(x, surroundings, states)
+            return self._reversible(x, surroundings, states, weights)
         after: list[AttentionState | None] = []
         losses: dict[str, Tensor] = {}
         intermediates = []
         for number, block in enumerate(self._in_order(), start=1):
             for branch in block.in_order():
                 result = branch(x, surroundings, states[len(after)])
+                result = weighted(result, weights[len(after)])
                 x = torch.add(x, result.output, alpha=branch.scale)
                 after.append(result.state)
                 add_losses(losses, result.losses)
@@ -106,8 +119,27 @@ class Stack(nn.Module):
     def _in_order(self) -> list[Block]:
         return [block for block in self.blocks if isinstance(block, Block)]
 
+    def _weights(self, x: Tensor) -> list[Tensor | None]:
+        """How much each branch counts: (batch, 1, 1), 0 in a skipped block; None for once."""
+        if not self.training or self.stochastic_depth == 0:
+            return [None] * sum(self._branches)
+        blocks = len(self._branches)
+        skipped = torch.arange(1, blocks + 1, device=x.device) * (self.stochastic_depth / blocks)
+        draws = torch.rand(len(x), blocks, device=x.device)
+        of_blocks = ((draws >= skipped) / (1 - skipped)).view(-1, 1, 1, blocks).unbind(dim=3)
+        # (batch, 1, 1) of each block
+        return [
+            weight
+            for weight, branches in zip(of_blocks, self._branches, strict=True)
+            for _ in range(branches)
+        ]
+
     def _reversible(
-        self, x: Tensor, surroundings: Surroundings, states: BranchStates
+        self,
+        x: Tensor,
+        surroundings: Surroundings,
+        states: BranchStates,
+        weights: Sequence[Tensor | None],
     ) -> StackOutput:
         ends = [sum(self._branches[:number]) for number in self.intermediate_layers]
         result = run_reversible(
@@ -117,6 +149,7 @@ class Stack(nn.Module):
                 taps=ends,
                 surroundings=surroundings,
                 states=states,
+                weights=weights,
             ),
         )
         return StackOutput(

@@ -52,6 +52,9 @@ class EncoderConfig:
     """Share of these blocks' mean loss in the loss."""
     reversible: bool = False
     """Reversible residual layers: training stores no activations of the blocks."""
+    stochastic_depth: float = Field(default=0.0, ge=0, lt=1)
+    """Probability that training skips the last block, drawn for each utterance; those before it
+    have less, linear from 0 before the first."""
     attention: Annotated[SerializeAsAny[AttentionConfig], BeforeValidator(parse_attention)]
     """The attention mechanism."""
 
@@ -154,6 +157,7 @@ class Encoder(nn.Module):
             blocks,
             intermediate_layers=config.intermediate_layers,
             reversible=config.reversible,
+            stochastic_depth=config.stochastic_depth,
         )
         self.final_norm = nn.Identity() if final_norm is None else final_norm
 
