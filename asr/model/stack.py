@@ -1,6 +1,6 @@
 """A stack of blocks of residual branches: what encoders and language models are made of."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 import torch
@@ -8,6 +8,7 @@ from torch import Tensor, nn
 
 from asr.model.attention import AttentionState
 from asr.model.branches import Branch, Surroundings, add_losses, weighted
+from asr.model.ctc import Conditioned
 from asr.model.reversible import ReversibleRun, run_reversible
 
 BranchStates = tuple[AttentionState | None, ...]
@@ -34,13 +35,15 @@ class StackOutput:
         output: (batch, time, feature).
         states: Of each branch in order.
         losses: Auxiliary losses by name, summed over the branches.
-        intermediates: Outputs of chosen blocks.
+        intermediates: Outputs of chosen blocks; none where they condition the next ones.
+        intermediate_log_probs: In training, what they condition these on.
     """
 
     output: Tensor
     states: BranchStates
     losses: dict[str, Tensor]
     intermediates: tuple[Tensor, ...]
+    intermediate_log_probs: tuple[Tensor, ...] = ()
 
 
 class Stack(nn.Module):
@@ -48,7 +51,8 @@ class Stack(nn.Module):
 
     Args:
         blocks: The blocks.
-        intermediate_layers: Blocks, counted from 1, whose output is given too.
+        intermediate_layers: Blocks, counted from 1, whose output is given too, or conditions the
+            next block.
         reversible: Whether two streams alternate, so that training stores no activations of the
             blocks.
         stochastic_depth: Probability that training skips the last block, for each item apart; it
@@ -82,7 +86,12 @@ class Stack(nn.Module):
             )
 
     def forward(
-        self, x: Tensor, surroundings: Surroundings, states: BranchStates | None
+        self,
+        x: Tensor,
+        surroundings: Surroundings,
+        states: BranchStates | None,
+        *,
+        condition: Callable[[Tensor], Conditioned] | None = None,
     ) -> StackOutput:
         """Run all blocks.
 
@@ -90,6 +99,8 @@ class Stack(nn.Module):
             x: (batch, time, feature).
             surroundings: What branches must know.
             states: What the previous call gave; None at the start and offline.
+            condition: What the next block gets in place of the output of a chosen one; None is
+                the output. Reversible blocks cannot undo it.
 
         Returns:
             The last block's output and everything else that the branches gave.
@@ -98,10 +109,12 @@ class Stack(nn.Module):
             states = (None,) * sum(self._branches)
         weights = self._weights(x)
         if self.reversible:
+            assert condition is None
             return self._reversible(x, surroundings, states, weights)
         after: list[AttentionState | None] = []
         losses: dict[str, Tensor] = {}
-        intermediates = []
+        intermediates: list[Tensor] = []
+        log_probs: list[Tensor] = []
         for number, block in enumerate(self._in_order(), start=1):
             for branch in block.in_order():
                 result = branch(x, surroundings, states[len(after)])
@@ -110,10 +123,21 @@ class Stack(nn.Module):
                 after.append(result.state)
                 add_losses(losses, result.losses)
             x = block.output_norm(x)
-            if number in self.intermediate_layers:
+            if number not in self.intermediate_layers:
+                continue
+            if condition is None:
                 intermediates.append(x)
+                continue
+            conditioned = condition(x)
+            x = conditioned.output
+            if self.training:
+                log_probs.append(conditioned.log_probs)
         return StackOutput(
-            output=x, states=tuple(after), losses=losses, intermediates=tuple(intermediates)
+            output=x,
+            states=tuple(after),
+            losses=losses,
+            intermediates=tuple(intermediates),
+            intermediate_log_probs=tuple(log_probs),
         )
 
     def _in_order(self) -> list[Block]:
