@@ -41,7 +41,7 @@ class SelfConditioningHead(CtcHead):
 
     All blocks share the map, as they share the head.
 
-    Source: Nozaki and Komatsu 2021 (arXiv:2104.02724), section 2 (self-conditioned CTC).
+    Source: Nozaki and Komatsu 2021 (arXiv:2104.02724), self-conditioned CTC.
     """
 
     def __init__(self, *, width: int, vocab_size: int) -> None:

@@ -80,7 +80,7 @@ class TrainingLoop:
         self._guard = FiniteGuard()
         self._window = torch.zeros(len(_WINDOW), dtype=torch.float64, device=fabric.device)
         if fabric.is_global_zero:
-            # A checkpoint may lack the last sums.
+            # Where a checkpoint lacks the last sums, they begin at zero.
             before = torch.tensor(progress.window, dtype=torch.float64, device=fabric.device)
             self._window[: len(before)] += before
         self._vote: Tensor | None = None

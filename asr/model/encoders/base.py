@@ -53,12 +53,13 @@ class EncoderConfig:
     """Share of these blocks' mean loss in the loss."""
     intermediate_use: Literal["loss", "condition"] = "loss"
     """What their transcript serves: the loss alone, or also the next block, which gets the label
-    posteriors, mapped back to the width, added to its input (self-conditioned CTC)."""
+    posteriors, mapped back to the width, added to its input (self-conditioned CTC; Nozaki and
+    Komatsu 2021)."""
     reversible: bool = False
     """Reversible residual layers: training stores no activations of the blocks."""
     stochastic_depth: float = Field(default=0.0, ge=0, lt=1)
     """Probability that training skips the last block, drawn for each utterance; those before it
-    have less, linear from 0 before the first."""
+    have less, linear from 0 before the first (stochastic depth; Huang et al. 2016)."""
     attention: Annotated[SerializeAsAny[AttentionConfig], BeforeValidator(parse_attention)]
     """The attention mechanism."""
 
