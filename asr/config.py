@@ -42,6 +42,11 @@ class ExperimentConfig:
                 'expected features.normalisation = "global" with [training.streaming], found '
                 f"{self.features.normalisation!r}, which cannot stream; change one"
             )
+        if self.training.consistency is not None and self.augmentation.spec_augment is None:
+            raise ValueError(
+                "expected [augmentation.spec_augment] with [training.consistency], whose two views "
+                "differ by its masks, found none; add it"
+            )
 
 
 @dataclass(frozen=True, kw_only=True, config=STRICT)

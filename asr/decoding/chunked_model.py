@@ -104,9 +104,8 @@ class ChunkedModel:
             padded.shape[1], window_samples=config.window_samples, hop_samples=config.hop_samples
         )
         # The encoder counts frames by this length, which the extractor rounds up.
-        encoded = model.model.encoder(
+        output = model.model(
             computed.features[:, :frames], computed.lengths, mode=model.mode, state=state
         )
-        assert encoded.state is not None
-        posteriors = Posteriors(log_probs=model.model.head(encoded.output), lengths=encoded.lengths)
-        return posteriors, encoded.state
+        assert output.state is not None
+        return Posteriors(log_probs=output.log_probs, lengths=output.lengths), output.state

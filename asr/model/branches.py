@@ -2,7 +2,7 @@
 
 from abc import ABC, abstractmethod
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import NamedTuple
 
 import torch
@@ -159,6 +159,13 @@ class LongShortBranch(Branch):
             state=after,
             losses=attended.losses,
         )
+
+
+def weighted(result: BranchOutput, weight: Tensor | None) -> BranchOutput:
+    """The same with an output that counts `weight` (batch, 1, 1) times; None is once."""
+    if weight is None:
+        return result
+    return replace(result, output=result.output * weight.to(result.output.dtype))
 
 
 def add_losses(total: dict[str, Tensor], more: Mapping[str, Tensor]) -> None:

@@ -1,13 +1,14 @@
 """A stack of blocks of residual branches: what encoders and language models are made of."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 import torch
 from torch import Tensor, nn
 
 from asr.model.attention import AttentionState
-from asr.model.branches import Branch, Surroundings, add_losses
+from asr.model.branches import Branch, Surroundings, add_losses, weighted
+from asr.model.ctc import Conditioned
 from asr.model.reversible import ReversibleRun, run_reversible
 
 BranchStates = tuple[AttentionState | None, ...]
@@ -34,13 +35,15 @@ class StackOutput:
         output: (batch, time, feature).
         states: Of each branch in order.
         losses: Auxiliary losses by name, summed over the branches.
-        intermediates: Outputs of chosen blocks.
+        intermediates: Outputs of chosen blocks; none where they condition the next ones.
+        intermediate_log_probs: In training, what they condition these on.
     """
 
     output: Tensor
     states: BranchStates
     losses: dict[str, Tensor]
     intermediates: tuple[Tensor, ...]
+    intermediate_log_probs: tuple[Tensor, ...] = ()
 
 
 class Stack(nn.Module):
@@ -48,21 +51,33 @@ class Stack(nn.Module):
 
     Args:
         blocks: The blocks.
-        intermediate_layers: Blocks, counted from 1, whose output is given too.
+        intermediate_layers: Blocks, counted from 1, whose output is given too, or conditions the
+            next block.
         reversible: Whether two streams alternate, so that training stores no activations of the
             blocks.
+        stochastic_depth: Probability that training skips the last block, for each item apart; it
+            falls linearly to 0 before the first block.
 
     Raises:
         ValueError: Reversible blocks have an output norm.
+
+    Source: stochastic depth: Huang et al. 2016, section 3, with their linear decay; a block that is
+        not skipped counts 1 / (1 - p) times, so that evaluation needs no factor (Pham et al. 2019).
     """
 
     def __init__(
-        self, blocks: Sequence[Block], *, intermediate_layers: Sequence[int], reversible: bool
+        self,
+        blocks: Sequence[Block],
+        *,
+        intermediate_layers: Sequence[int],
+        reversible: bool,
+        stochastic_depth: float = 0.0,
     ) -> None:
         super().__init__()
         self.blocks = nn.ModuleList(blocks)
         self.intermediate_layers = tuple(intermediate_layers)
         self.reversible = reversible
+        self.stochastic_depth = stochastic_depth
         self._branches = [len(block.branches) for block in blocks]
         if reversible and any(not isinstance(b.output_norm, nn.Identity) for b in blocks):
             raise ValueError(
@@ -71,7 +86,12 @@ class Stack(nn.Module):
             )
 
     def forward(
-        self, x: Tensor, surroundings: Surroundings, states: BranchStates | None
+        self,
+        x: Tensor,
+        surroundings: Surroundings,
+        states: BranchStates | None,
+        *,
+        condition: Callable[[Tensor], Conditioned] | None = None,
     ) -> StackOutput:
         """Run all blocks.
 
@@ -79,35 +99,71 @@ class Stack(nn.Module):
             x: (batch, time, feature).
             surroundings: What branches must know.
             states: What the previous call gave; None at the start and offline.
+            condition: What the next block gets in place of the output of a chosen one; None is
+                the output. Reversible blocks cannot undo it.
 
         Returns:
             The last block's output and everything else that the branches gave.
         """
         if states is None:
             states = (None,) * sum(self._branches)
+        weights = self._weights(x)
         if self.reversible:
-            return self._reversible(x, surroundings, states)
+            assert condition is None
+            return self._reversible(x, surroundings, states, weights)
         after: list[AttentionState | None] = []
         losses: dict[str, Tensor] = {}
-        intermediates = []
+        intermediates: list[Tensor] = []
+        log_probs: list[Tensor] = []
         for number, block in enumerate(self._in_order(), start=1):
             for branch in block.in_order():
                 result = branch(x, surroundings, states[len(after)])
+                result = weighted(result, weights[len(after)])
                 x = torch.add(x, result.output, alpha=branch.scale)
                 after.append(result.state)
                 add_losses(losses, result.losses)
             x = block.output_norm(x)
-            if number in self.intermediate_layers:
+            if number not in self.intermediate_layers:
+                continue
+            if condition is None:
                 intermediates.append(x)
+                continue
+            conditioned = condition(x)
+            x = conditioned.output
+            if self.training:
+                log_probs.append(conditioned.log_probs)
         return StackOutput(
-            output=x, states=tuple(after), losses=losses, intermediates=tuple(intermediates)
+            output=x,
+            states=tuple(after),
+            losses=losses,
+            intermediates=tuple(intermediates),
+            intermediate_log_probs=tuple(log_probs),
         )
 
     def _in_order(self) -> list[Block]:
         return [block for block in self.blocks if isinstance(block, Block)]
 
+    def _weights(self, x: Tensor) -> list[Tensor | None]:
+        """How much each branch counts: (batch, 1, 1), 0 in a skipped block; None for once."""
+        if not self.training or self.stochastic_depth == 0:
+            return [None] * sum(self._branches)
+        blocks = len(self._branches)
+        skipped = torch.arange(1, blocks + 1, device=x.device) * (self.stochastic_depth / blocks)
+        draws = torch.rand(len(x), blocks, device=x.device)
+        of_blocks = ((draws >= skipped) / (1 - skipped)).view(-1, 1, 1, blocks).unbind(dim=3)
+        # (batch, 1, 1) of each block
+        return [
+            weight
+            for weight, branches in zip(of_blocks, self._branches, strict=True)
+            for _ in range(branches)
+        ]
+
     def _reversible(
-        self, x: Tensor, surroundings: Surroundings, states: BranchStates
+        self,
+        x: Tensor,
+        surroundings: Surroundings,
+        states: BranchStates,
+        weights: Sequence[Tensor | None],
     ) -> StackOutput:
         ends = [sum(self._branches[:number]) for number in self.intermediate_layers]
         result = run_reversible(
@@ -117,6 +173,7 @@ class Stack(nn.Module):
                 taps=ends,
                 surroundings=surroundings,
                 states=states,
+                weights=weights,
             ),
         )
         return StackOutput(

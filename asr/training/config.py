@@ -120,8 +120,28 @@ class StreamingTrainingConfig:
 
 
 @dataclass(frozen=True, kw_only=True, config=STRICT)
+class ConsistencyConfig:
+    """Section `[training.consistency]`: CR-CTC, two views of each utterance that teach each other.
+
+    Each batch goes through the model twice, with masks and dropout of its own, so that a step takes
+    the time and memory of twice `data.batch_seconds`.
+
+    Source: Yao et al. 2025 (arXiv:2410.05101); the defaults are theirs.
+    """
+
+    weight: float = Field(default=0.2, gt=0)
+    """Weight of the divergence of the views beside the mean of their CTC losses, both summed over
+    the frames of an utterance."""
+    time_mask_factor: float = Field(default=2.5, ge=1)
+    """Time masks of a view for each one of `[augmentation.spec_augment]`; their number is rounded,
+    their width stays."""
+
+
+@dataclass(frozen=True, kw_only=True, config=STRICT)
 class CtcTrainingConfig(TrainingConfig):
     """The `[training]` section of a recogniser."""
 
     streaming: StreamingTrainingConfig | None = None
     """Chunks in training; None trains offline alone."""
+    consistency: ConsistencyConfig | None = None
+    """Consistency of two masked views; None trains on one."""

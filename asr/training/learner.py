@@ -31,11 +31,13 @@ class BatchLosses:
 
     Args:
         nats: (item,) float32, of each item.
-        auxiliary: Scalar, sum of the model's own losses.
+        auxiliary: Scalar, sum of all other losses.
+        consistency: Scalar, nats a label before its weight; None without it.
     """
 
     nats: Tensor
     auxiliary: Tensor
+    consistency: Tensor | None
 
 
 class Learner:
@@ -97,7 +99,11 @@ class Learner:
                 # DDP's remark about speed; kernels of width 1 have more than one right stride.
                 warnings.filterwarnings("ignore", message="Grad strides do not match")
                 self._fabric.backward(loss * share)
-        return BatchLosses(nats=output["nats"].detach(), auxiliary=output["auxiliary"].detach())
+        return BatchLosses(
+            nats=output["nats"].detach(),
+            auxiliary=output["auxiliary"].detach(),
+            consistency=output.get("consistency"),
+        )
 
     def step(self, factor: float) -> Tensor:
         """Clip, step at `factor` times the peak rate, and forget the gradients.

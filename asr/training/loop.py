@@ -31,7 +31,16 @@ from asr.training.validation import Validator
 logger = logging.getLogger(__name__)
 
 # Sums since the last row of metrics, in this order.
-_WINDOW = ("nats", "labels", "auxiliary", "batches", "amount", "gradient_norm", "steps")
+_WINDOW = (
+    "nats",
+    "labels",
+    "auxiliary",
+    "batches",
+    "amount",
+    "gradient_norm",
+    "steps",
+    "consistency",
+)
 
 
 class TrainingLoop:
@@ -70,8 +79,10 @@ class TrainingLoop:
         self._last_step = total_steps(config, -(-self._batches // config.accumulate))
         self._guard = FiniteGuard()
         self._window = torch.zeros(len(_WINDOW), dtype=torch.float64, device=fabric.device)
-        if progress.window and fabric.is_global_zero:
-            self._window += torch.tensor(progress.window, dtype=torch.float64)
+        if fabric.is_global_zero:
+            # Where a checkpoint lacks the last sums, they begin at zero.
+            before = torch.tensor(progress.window, dtype=torch.float64, device=fabric.device)
+            self._window[: len(before)] += before
         self._vote: Tensor | None = None
         now = time.monotonic()
         self._begin_seconds = now - progress.seconds
@@ -148,6 +159,7 @@ class TrainingLoop:
                 auxiliary=found.auxiliary,
                 batches=1,
                 amount=self._learner.objective.amount(batch),
+                consistency=0 if found.consistency is None else found.consistency,
             )
         norm = self._learner.step(factor)
         self._count(gradient_norm=norm, steps=1)
@@ -169,15 +181,16 @@ class TrainingLoop:
         self._guard.flush()
         sums = dict(zip(_WINDOW, self._reduced_window(), strict=True))
         now = time.monotonic()
-        self._write(
-            {
-                "loss": sums["nats"] / max(sums["labels"], 1),
-                "auxiliary_loss": sums["auxiliary"] / sums["batches"],
-                "gradient_norm": sums["gradient_norm"] / sums["steps"],
-                "learning_rate": self._config.learning_rate * factor,
-                self._learner.objective.speed: sums["amount"] / (now - self._row_seconds),
-            }
-        )
+        row = {
+            "loss": sums["nats"] / max(sums["labels"], 1),
+            "auxiliary_loss": sums["auxiliary"] / sums["batches"],
+            "gradient_norm": sums["gradient_norm"] / sums["steps"],
+            "learning_rate": self._config.learning_rate * factor,
+            self._learner.objective.speed: sums["amount"] / (now - self._row_seconds),
+        }
+        if sums["consistency"]:
+            row["consistency_loss"] = sums["consistency"] / sums["batches"]
+        self._write(row)
         self._window.zero_()
         self._row_seconds = now
 

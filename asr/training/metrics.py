@@ -27,8 +27,10 @@ COLUMNS = (
     "validation_streaming_wer",
     "validation_word_perplexity",
     "hours",
+    "consistency_loss",
 )
-"""Losses are nats a label, error rates fractions; hours count all resumes together."""
+"""Losses are nats a label, error rates fractions; hours count all resumes together. The auxiliary
+loss is the weighted sum of all losses beside `loss`; `consistency_loss` is without its weight."""
 
 
 class MetricsWriter:

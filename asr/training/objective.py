@@ -11,7 +11,8 @@ from asr.features.extractor import FeatureExtractor
 from asr.features.spec_augment import SpecAugment
 from asr.model.ctc_model import CtcModel
 from asr.model.trainable import Trainable
-from asr.training.config import StreamingTrainingConfig
+from asr.training.config import ConsistencyConfig, StreamingTrainingConfig
+from asr.training.consistency import two_views
 from asr.training.step_module import CtcStep
 
 
@@ -45,7 +46,8 @@ class Objective(ABC):
         model: What is trained.
         step: The model and its loss in one forward, which takes what `inputs` gives. It returns
             `nats`, (item,) float32, the negative log-likelihood of each item; `auxiliary`, a
-            scalar; and whatever the validator needs.
+            scalar; where there are two views, `consistency`, a scalar; and whatever the validator
+            needs.
     """
 
     speed: str
@@ -77,6 +79,7 @@ class CtcObjective(Objective):
         extractor: Waveform to features.
         spec_augment: Masks on training features; None leaves them whole.
         streaming: Chunks of training; None trains offline alone.
+        consistency: Two views of each utterance in training; None makes one.
     """
 
     speed = "audio_seconds_per_second"
@@ -89,9 +92,11 @@ class CtcObjective(Objective):
         extractor: FeatureExtractor,
         spec_augment: SpecAugment | None,
         streaming: StreamingTrainingConfig | None,
+        consistency: ConsistencyConfig | None,
     ) -> None:
-        super().__init__(model, CtcStep(model, streaming=streaming))
+        super().__init__(model, CtcStep(model, streaming=streaming, consistency=consistency))
         self._extractor, self._spec_augment = extractor, spec_augment
+        self._views = consistency is not None
 
     def to(self, device: torch.device) -> None:
         """Move the extractor."""
@@ -99,12 +104,20 @@ class CtcObjective(Objective):
 
     @torch.no_grad()
     def inputs(self, batch: Batch, *, augment: bool) -> tuple[Tensor, ...]:
-        """Features and labels with their lengths."""
+        """Features and labels with their lengths; twice with different masks where asked for."""
         computed = self._extractor(batch.waveforms, batch.waveform_lengths)
-        features = computed.features
+        inputs: tuple[Tensor, ...] = (
+            computed.features,
+            computed.lengths,
+            batch.labels,
+            batch.label_lengths,
+        )
+        if augment and self._views:
+            inputs = two_views(*inputs)
         if augment and self._spec_augment is not None:
-            features = self._spec_augment(features, computed.lengths)
-        return features, computed.lengths, batch.labels, batch.label_lengths
+            features, lengths, *labels = inputs
+            inputs = (self._spec_augment(features, lengths), lengths, *labels)
+        return inputs
 
     def amount(self, batch: Batch) -> Tensor:
         """Seconds of audio."""

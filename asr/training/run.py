@@ -1,5 +1,6 @@
 """`train`: from a config to an experiment folder with a trained recogniser."""
 
+import logging
 from pathlib import Path
 
 from lightning.fabric import Fabric
@@ -11,6 +12,7 @@ from asr.features.normalisation import Normalisation
 from asr.features.spec_augment import SpecAugment
 from asr.model import CtcModel, build_model
 from asr.tokens.tokenizer import Tokenizer
+from asr.training.consistency import more_time_masks
 from asr.training.data import TrainingData, load_data, load_normalisation
 from asr.training.experiment import (
     Experiment,
@@ -23,6 +25,8 @@ from asr.training.probe import largest_batch
 from asr.training.seeding import seed_weights
 from asr.training.session import Parts, TrainingOutcome, run_training
 from asr.training.validation import CtcValidator
+
+logger = logging.getLogger(__name__)
 
 
 def train(
@@ -82,12 +86,21 @@ def _learner(
     *,
     fabric: Fabric,
 ) -> Learner:
-    masks = config.augmentation.spec_augment
+    masks, consistency = config.augmentation.spec_augment, config.training.consistency
+    if masks is not None and consistency is not None:
+        masks = more_time_masks(masks, consistency.time_mask_factor)
+        logger.info(
+            "consistency: each batch goes through the model twice, as %g audio seconds, with %d "
+            "time masks in each view",
+            2 * config.data.batch_seconds,
+            masks.time_masks,
+        )
     objective = CtcObjective(
         model,
         extractor=FeatureExtractor(config.features, normalisation),
         spec_augment=None if masks is None else SpecAugment(masks),
         streaming=config.training.streaming,
+        consistency=consistency,
     )
     return Learner(config.training, objective, fabric=fabric, checkpoints=experiment.checkpoints)
 

@@ -9,7 +9,8 @@ from asr.model.attention import OFFLINE
 from asr.model.ctc import ctc_losses
 from asr.model.ctc_model import CtcModel
 from asr.training.chunk_modes import ChunkModes
-from asr.training.config import StreamingTrainingConfig
+from asr.training.config import ConsistencyConfig, StreamingTrainingConfig
+from asr.training.consistency import consistency_losses, mean_of_views
 
 
 class CtcStep(nn.Module):
@@ -18,6 +19,7 @@ class CtcStep(nn.Module):
     Args:
         model: The model that is trained.
         streaming: Chunks of training; None trains offline alone.
+        consistency: What two views of each utterance cost in training; None for one view.
 
     Raises:
         ValueError: The model does not serve the chunks.
@@ -26,10 +28,15 @@ class CtcStep(nn.Module):
     """
 
     def __init__(
-        self, model: CtcModel, *, streaming: StreamingTrainingConfig | None = None
+        self,
+        model: CtcModel,
+        *,
+        streaming: StreamingTrainingConfig | None = None,
+        consistency: ConsistencyConfig | None = None,
     ) -> None:
         super().__init__()
         self.model = model
+        self._consistency = consistency
         self._modes = None if streaming is None else ChunkModes(streaming, model.encoder)
 
     def forward(
@@ -38,15 +45,17 @@ class CtcStep(nn.Module):
         """Compute losses.
 
         Args:
-            features: (batch, time, feature).
+            features: (batch, time, feature); in training with consistency the batch holds all
+                utterances in one view, then in the other.
             lengths: (batch,) int64, frames.
             labels: (batch, token) int64.
             label_lengths: (batch,) int64.
 
         Returns:
-            `nats`: (batch,) float32, negative log-likelihood of each utterance, in training mixed
-            with the mean of the intermediate blocks';
-            `auxiliary`: scalar, sum of the encoder's own losses;
+            `nats`: (utterance,) float32, negative log-likelihood of each utterance, in training
+            mixed with the mean of the intermediate blocks'; the mean over its views;
+            `auxiliary`: scalar, sum of the encoder's own losses and the weighted consistency;
+            `consistency`: with two views, a detached scalar, nats a label;
             `log_probs`: (batch, time, vocab); `lengths`: (batch,) int64, its frames;
             `streaming_log_probs`: in evaluation with chunks, those with the shortest ones.
         """
@@ -68,6 +77,12 @@ class CtcStep(nn.Module):
             "log_probs": output.log_probs,
             "lengths": output.lengths,
         }
+        if self._consistency is not None and self.training:
+            result["nats"] = mean_of_views(ctc)
+            labels = label_lengths.chunk(2)[0].sum().clamp(min=1)
+            consistency = consistency_losses(output.log_probs, output.lengths).sum() / labels
+            result["auxiliary"] = result["auxiliary"] + self._consistency.weight * consistency
+            result["consistency"] = consistency.detach()
         if self._modes is not None and not self.training:
             shortest = self.model(features, lengths, mode=self._modes.shortest)
             result["streaming_log_probs"] = shortest.log_probs

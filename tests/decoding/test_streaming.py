@@ -21,7 +21,7 @@ from asr.features.extractor import FeatureExtractor, FeaturesConfig
 from asr.features.normalisation import Normalisation
 from asr.model import build_model
 from asr.model.attention import ATTENTION, OFFLINE, Mode, chunked
-from asr.model.encoders import parse_encoder
+from asr.model.encoders import ENCODERS, parse_encoder
 from asr.recognizer import Recognizer, load
 from asr.tokens.tokenizer import Tokenizer
 from tests.model.encoders.pairs import PAIRS, Pair
@@ -63,9 +63,10 @@ def build(
     *,
     factor: int = 4,
     features: FeaturesConfig | None = None,
+    conditions: bool = False,
 ) -> AcousticModel:
     torch.manual_seed(0)
-    section = Pair(encoder, word).section(
+    section = Pair(encoder, word, conditions).section(
         dropout=0.1, subsampling={"factor": factor, "channels": 8}
     )
     features = features or FeaturesConfig(mel_bins=20)
@@ -144,6 +145,14 @@ def test_streams_equal_one_pass(
         capabilities = ATTENTION[pair.word].config.__name__
         assert capabilities.removesuffix("Config") in str(error)  # noqa: PT017
         return
+    assert_equals_one_pass(model, letters, waveforms(noise))
+
+
+@pytest.mark.parametrize("encoder", sorted(ENCODERS))
+def test_streams_of_self_conditioned_models_equal_one_pass(
+    letters: Tokenizer, noise: NoiseMaker, encoder: str
+) -> None:
+    model = build(letters, encoder, "full", conditions=True).under(chunked(4, 8))
     assert_equals_one_pass(model, letters, waveforms(noise))
 
 

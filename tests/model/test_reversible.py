@@ -24,27 +24,38 @@ class _Noisy(Branch):
         return BranchOutput(output=hidden, losses={"energy": hidden.square().mean()})
 
 
-def _stack(layers: int = 3) -> Stack:
+def _stack(layers: int = 3, *, stochastic_depth: float = 0.0) -> Stack:
     torch.manual_seed(0)
     blocks = [Block([_Noisy(6, 0.5), _Noisy(6, 1.0), _Noisy(6, 1.0)]) for _ in range(layers)]
-    return Stack(blocks, intermediate_layers=[2], reversible=True)
+    return Stack(
+        blocks, intermediate_layers=[2], reversible=True, stochastic_depth=stochastic_depth
+    )
 
 
 def _ordinary(stack: Stack, x: Tensor, surroundings: Surroundings) -> tuple[Tensor, Tensor, Tensor]:
     """Merged output, output after the second block, and loss, with an ordinary graph."""
+    weights = torch.ones(len(x), 3)
+    if stack.stochastic_depth:
+        skipped = torch.arange(1, 4) / 3 * stack.stochastic_depth
+        weights = (torch.rand(len(x), 3) >= skipped) / (1 - skipped)
+        # Skipped, kept, and kept by one item and not by the other.
+        assert len(set(weights.flatten().tolist())) > 2
+        assert not torch.equal(weights[0], weights[1])
     streams, loss, middle = [x, x], torch.zeros(()), x
     branches = [branch for block in stack.blocks for branch in block.branches]  # type: ignore[union-attr]
     for number, branch in enumerate(branches):
         result = branch(streams[(number + 1) % 2], surroundings, None)
-        streams[number % 2] = streams[number % 2] + branch.scale * result.output
+        weight = branch.scale * weights[:, number // 3].view(-1, 1, 1)
+        streams[number % 2] = streams[number % 2] + weight * result.output
         loss = loss + result.losses["energy"]
         if number + 1 == 6:
             middle = (streams[0] + streams[1]) / 2
     return (streams[0] + streams[1]) / 2, middle, loss
 
 
-def test_gradients_equal_ordinary_ones_with_dropout_and_losses() -> None:
-    stack = _stack().train()
+@pytest.mark.parametrize("stochastic_depth", [0.0, 0.6])
+def test_gradients_equal_ordinary_ones_with_dropout_and_losses(stochastic_depth: float) -> None:
+    stack = _stack(stochastic_depth=stochastic_depth).train()
     x = torch.randn(2, 5, 6, requires_grad=True)
     surroundings = Surroundings(valid_mask=torch.ones(2, 5, dtype=torch.bool), mode=OFFLINE)
     wanted = [x, *stack.parameters()]

@@ -22,12 +22,27 @@ from asr.training.sharding import (
     load_full_state,
 )
 
+_REGULARISERS = (
+    "training.consistency.weight=0.2",
+    "model.layers=2",
+    "model.intermediate_layers=[1]",
+    "model.intermediate_weight=0.3",
+    "model.intermediate_use=condition",
+    "model.stochastic_depth=0.9",
+)
 
+
+@pytest.mark.parametrize("overrides", [(), _REGULARISERS], ids=["plain", "regularisers"])
 def test_two_processes_train(
-    corpus: Path, tmp_path: Path, command: Sequence[str], environment: dict[str, str]
+    *,
+    overrides: Sequence[str],
+    corpus: Path,
+    tmp_path: Path,
+    command: Sequence[str],
+    environment: dict[str, str],
 ) -> None:
     out = tmp_path / "exp"
-    settings = ["training.devices=2", "training.epochs=1"]
+    settings = ["training.devices=2", "training.epochs=1", *overrides]
     line = [*command, "train", str(corpus / "config.toml"), "--out", str(out)]
     line += [word for setting in settings for word in ("--set", setting)]
     done = subprocess.run(line, env=environment, capture_output=True, text=True, check=False)

@@ -26,16 +26,31 @@ def test_all_weights_come_from_the_source(load: LoadConfig, tmp_path: Path) -> N
         assert torch.equal(tensor, source.state_dict()[name]), name
 
 
+_CONDITION = (
+    "model.layers=2",
+    "model.intermediate_layers=[1]",
+    "model.intermediate_weight=0.3",
+    "model.intermediate_use=condition",
+)
+
+
+@pytest.mark.parametrize("overrides", [(), _CONDITION])
 def test_other_tokens_get_a_new_head(
-    load: LoadConfig, tmp_path: Path, caplog: pytest.LogCaptureFixture
+    *,
+    overrides: tuple[str, ...],
+    load: LoadConfig,
+    tmp_path: Path,
+    caplog: pytest.LogCaptureFixture,
 ) -> None:
-    source, model = _model(load(), seed=1), _model(load(), seed=2, vocab_size=5)
-    head = model.head.projection.weight.clone()
+    config = load(*overrides)
+    source, model = _model(config, seed=1), _model(config, seed=2, vocab_size=5)
+    head = {name: tensor.clone() for name, tensor in model.head.state_dict().items()}
+    assert len(head) == (4 if overrides else 2)
     save_weights(tmp_path / "model.safetensors", source.state_dict())
     with caplog.at_level("INFO"):
         initialise_from(model, tmp_path, same_tokenizer=False)
     assert "new CTC head" in caplog.text
-    assert torch.equal(model.head.projection.weight, head)
+    assert all(torch.equal(t, head[name]) for name, t in model.head.state_dict().items())
     encoder = source.encoder.state_dict()
     assert all(torch.equal(t, encoder[name]) for name, t in model.encoder.state_dict().items())
 

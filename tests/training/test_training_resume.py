@@ -16,7 +16,7 @@ import torch
 from asr.config import ExperimentConfig
 from asr.training import loop
 from asr.training.averaging import EpochMean
-from asr.training.checkpoint import latest_checkpoint, load_checkpoint
+from asr.training.checkpoint import latest_checkpoint, load_checkpoint, save_checkpoint
 from asr.training.learner import Learner
 from asr.training.metrics import MetricsWriter
 from asr.training.run import train
@@ -155,6 +155,24 @@ def test_resume_after_crash_at_any_place(
         patch.setattr(owner, name, _crash_after(calls, getattr(owner, name), before=before))
         with pytest.raises(_Crash):
             train(load(), out)
+    train(load(), out, resume=True)
+    _assert_same_run(out, whole)
+
+
+def test_a_checkpoint_may_lack_the_last_sums(
+    load: LoadConfig, whole: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    out = tmp_path / "exp"
+    with monkeypatch.context() as patch:
+        patch.setattr(Learner, "backward", _crash_after(9, Learner.backward, before=True))
+        with pytest.raises(_Crash):
+            train(load(), out)
+    newest = latest_checkpoint(out / "checkpoints")
+    assert newest is not None
+    checkpoint = load_checkpoint(newest)
+    assert checkpoint.progress.window[0] > 0
+    checkpoint.progress.window.pop()
+    save_checkpoint(out / "checkpoints", checkpoint, keep=1)
     train(load(), out, resume=True)
     _assert_same_run(out, whole)
 

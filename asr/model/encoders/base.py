@@ -1,9 +1,9 @@
 """What all encoders share: their config's base, their contract and their output."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass as plain_dataclass
 from dataclasses import field
-from typing import Annotated, NamedTuple
+from typing import Annotated, Literal, NamedTuple
 
 import torch
 from pydantic import BeforeValidator, Field, SerializeAsAny
@@ -13,6 +13,7 @@ from torch import Tensor, nn
 from asr.lengths import valid_mask
 from asr.model.attention import ATTENTION, OFFLINE, Attention, AttentionConfig, Mode
 from asr.model.branches import Surroundings
+from asr.model.ctc import Conditioned, SelfConditioningHead
 from asr.model.dropout import Dropout
 from asr.model.positions import sinusoids
 from asr.model.stack import Block, BranchStates, Stack
@@ -50,8 +51,15 @@ class EncoderConfig:
     """Blocks, counted from 1, after which training also asks for the transcript (InterCTC)."""
     intermediate_weight: float = Field(default=0.0, ge=0, lt=1)
     """Share of these blocks' mean loss in the loss."""
+    intermediate_use: Literal["loss", "condition"] = "loss"
+    """What their transcript serves: the loss alone, or also the next block, which gets the label
+    posteriors, mapped back to the width, added to its input (self-conditioned CTC; Nozaki and
+    Komatsu 2021)."""
     reversible: bool = False
     """Reversible residual layers: training stores no activations of the blocks."""
+    stochastic_depth: float = Field(default=0.0, ge=0, lt=1)
+    """Probability that training skips the last block, drawn for each utterance; those before it
+    have less, linear from 0 before the first (stochastic depth; Huang et al. 2016)."""
     attention: Annotated[SerializeAsAny[AttentionConfig], BeforeValidator(parse_attention)]
     """The attention mechanism."""
 
@@ -71,6 +79,17 @@ class EncoderConfig:
             raise ValueError(
                 f"expected intermediate_layers in 1 .. {self.layers - 1}, found "
                 f"{list(self.intermediate_layers)}"
+            )
+        if self.intermediate_use == "condition" and not self.intermediate_layers:
+            raise ValueError(
+                'expected intermediate_layers with intermediate_use = "condition", found none; '
+                "give the blocks"
+            )
+        if self.intermediate_use == "condition" and self.reversible:
+            raise ValueError(
+                'expected reversible = false with intermediate_use = "condition", found true: '
+                "what is added to both streams depends on both, so that it cannot be subtracted "
+                "again; change one"
             )
 
 
@@ -108,7 +127,10 @@ class EncoderOutput:
         lengths: (batch,) int64, encoder frames.
         state: What the next chunk needs; None offline.
         losses: Auxiliary losses by name, summed over the blocks.
-        intermediates: Outputs of chosen blocks, of the shape of `output`.
+        intermediates: Outputs of chosen blocks, of the shape of `output`; none where they condition
+            the next ones.
+        intermediate_log_probs: In training, the log-probabilities (batch, frames, vocab) that they
+            condition these on.
     """
 
     output: Tensor
@@ -116,6 +138,7 @@ class EncoderOutput:
     state: EncoderState | None = None
     losses: dict[str, Tensor] = field(default_factory=dict)
     intermediates: tuple[Tensor, ...] = ()
+    intermediate_log_probs: tuple[Tensor, ...] = ()
 
 
 torch.export.register_dataclass(
@@ -154,6 +177,7 @@ class Encoder(nn.Module):
             blocks,
             intermediate_layers=config.intermediate_layers,
             reversible=config.reversible,
+            stochastic_depth=config.stochastic_depth,
         )
         self.final_norm = nn.Identity() if final_norm is None else final_norm
 
@@ -174,6 +198,7 @@ class Encoder(nn.Module):
         *,
         mode: Mode = OFFLINE,
         state: EncoderState | None = None,
+        head: SelfConditioningHead | None = None,
     ) -> EncoderOutput:
         """Encode.
 
@@ -184,10 +209,20 @@ class Encoder(nn.Module):
             lengths: (batch,) int64, feature frames.
             mode: Which frames a frame may attend to.
             state: What the previous call returned; None at the start and offline.
+            head: The model's head, with `intermediate_use = "condition"` alone.
 
         Returns:
             The encoded frames.
+
+        Raises:
+            ValueError: The head is missing, or not wanted.
         """
+        if (head is None) == (self.config.intermediate_use == "condition"):
+            raise ValueError(
+                f"expected the head exactly with intermediate_use = 'condition', found "
+                f"{self.config.intermediate_use!r} with{'out' if head is None else ''} a head; "
+                "call the CtcModel"
+            )
         if state is not None:
             features = torch.cat([state.features.to(features.dtype), features], dim=1)
             lengths = state.feature_lengths + lengths
@@ -203,6 +238,7 @@ class Encoder(nn.Module):
             self.dropout(x),
             Surroundings(valid_mask=valid, mode=mode),
             None if state is None else state.branches,
+            condition=None if head is None else self._conditioning(head),
         )
         after = None
         if mode.kind != "offline":
@@ -220,4 +256,9 @@ class Encoder(nn.Module):
             state=after,
             losses=stacked.losses,
             intermediates=tuple(self.final_norm(each) for each in stacked.intermediates),
+            intermediate_log_probs=stacked.intermediate_log_probs,
         )
+
+    def _conditioning(self, head: SelfConditioningHead) -> Callable[[Tensor], Conditioned]:
+        """What makes the next block's input of a block's output."""
+        return lambda x: head.condition(x, self.final_norm(x))

@@ -7,16 +7,23 @@ from asr.model.encoders import ENCODERS
 
 _SIZES: dict[str, dict[str, object]] = {"conformer": {"kernel_frames": 7}}
 
+_CONDITION: dict[str, object] = {
+    "intermediate_layers": [1],
+    "intermediate_weight": 0.3,
+    "intermediate_use": "condition",
+}
+
 
 @dataclass(frozen=True)
 class Pair:
-    """An encoder's word and an attention's."""
+    """An encoder's word and an attention's, and whether the first block conditions the second."""
 
     encoder: str
     word: str
+    conditions: bool = False
 
     def __str__(self) -> str:
-        return f"{self.encoder}-{self.word}"
+        return f"{self.encoder}-{self.word}{'-condition' if self.conditions else ''}"
 
     def section(self, **settings: object) -> dict[str, object]:
         """A section `[model]`."""
@@ -29,8 +36,10 @@ class Pair:
             "subsampling": {"factor": 4, "channels": 8},
             "attention": {"kind": self.word},
             **_SIZES.get(self.encoder, {}),
+            **(_CONDITION if self.conditions else {}),
             **settings,
         }
 
 
 PAIRS = [Pair(encoder, word) for encoder in sorted(ENCODERS) for word in sorted(ATTENTION)]
+CONDITIONED = [Pair(encoder, "transformer_xl", conditions=True) for encoder in sorted(ENCODERS)]

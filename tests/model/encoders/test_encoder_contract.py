@@ -8,20 +8,20 @@ from torch import Tensor
 
 from asr.model import CtcModel, build_model
 from asr.model.attention import Mode, causal, chunked
-from asr.model.ctc import ctc_losses
-from asr.model.encoders import Encoder, EncoderState, parse_encoder
-from tests.model.encoders.pairs import PAIRS, Pair
+from asr.model.ctc import SelfConditioningHead, ctc_losses
+from asr.model.encoders import Encoder, EncoderOutput, EncoderState, parse_encoder
+from tests.model.encoders.pairs import CONDITIONED, PAIRS, Pair
 
 _BINS = 20
 
 
-def build(encoder: str, word: str, dropout: float = 0.0, **settings: object) -> CtcModel:
+def build(pair: Pair, dropout: float = 0.0) -> CtcModel:
     torch.manual_seed(0)
-    section = Pair(encoder, word).section(dropout=dropout, **settings)
+    section = pair.section(dropout=dropout)
     return build_model(parse_encoder(section), vocab_size=9, feature_size=_BINS)
 
 
-@pytest.fixture(params=PAIRS, ids=str)
+@pytest.fixture(params=[*PAIRS, *CONDITIONED], ids=str)
 def pair(request: pytest.FixtureRequest) -> Pair:
     assert isinstance(request.param, Pair)
     return request.param
@@ -33,6 +33,13 @@ def _serves(encoder: Encoder, mode: Mode) -> bool:
     except ValueError:
         return False
     return True
+
+
+def _encode(model: CtcModel, *batch: Tensor, **settings: Any) -> EncoderOutput:  # noqa: ANN401
+    """What the model's encoder gives."""
+    head = model.head if isinstance(model.head, SelfConditioningHead) else None
+    output: EncoderOutput = model.encoder(*batch, head=head, **settings)
+    return output
 
 
 def _tensors(state: Any) -> list[Tensor]:  # noqa: ANN401
@@ -47,7 +54,7 @@ def _features(batch: int, time: int) -> Tensor:
 
 
 def test_valid_frames_do_not_depend_on_padding_or_batch(pair: Pair) -> None:
-    model = build(pair.encoder, pair.word).eval()
+    model = build(pair).eval()
     features = _features(1, 90)
     alone = model(features, torch.tensor([90]))
     padded = torch.cat([features, 1e3 * _features(1, 61)], dim=1)
@@ -60,7 +67,7 @@ def test_valid_frames_do_not_depend_on_padding_or_batch(pair: Pair) -> None:
 
 
 def test_padding_gets_no_gradient(pair: Pair) -> None:
-    model = build(pair.encoder, pair.word).train()
+    model = build(pair).train()
     features = _features(2, 120).requires_grad_()
     output = model(features, torch.tensor([120, 70]))
     labels = torch.randint(1, 9, (2, 4))
@@ -74,7 +81,7 @@ def test_padding_gets_no_gradient(pair: Pair) -> None:
 
 def test_training_statistics_ignore_padding(pair: Pair) -> None:
     features = _features(2, 100)
-    models = [build(pair.encoder, pair.word).train() for _ in range(2)]
+    models = [build(pair).train() for _ in range(2)]
     lengths = torch.tensor([100, 60])
     models[0](features, lengths)
     garbage = torch.cat([features, 1e3 * _features(2, 40)], dim=1)
@@ -86,7 +93,7 @@ def test_training_statistics_ignore_padding(pair: Pair) -> None:
 
 
 def test_bfloat16_is_finite(pair: Pair) -> None:
-    model = build(pair.encoder, pair.word, dropout=0.1).train()
+    model = build(pair, dropout=0.1).train()
     with torch.autocast("cpu", torch.bfloat16):
         output = model(_features(2, 100), torch.tensor([100, 60]))
     assert output.log_probs.dtype == torch.float32
@@ -95,13 +102,13 @@ def test_bfloat16_is_finite(pair: Pair) -> None:
 
 
 def test_clip_without_a_frame_is_finite(pair: Pair) -> None:
-    output = build(pair.encoder, pair.word).eval()(_features(1, 3), torch.tensor([3]))
+    output = build(pair).eval()(_features(1, 3), torch.tensor([3]))
     assert output.lengths.tolist() == [0]
     assert output.log_probs.isfinite().all()
 
 
 def test_weights_survive_saving(pair: Pair) -> None:
-    model, other = (build(pair.encoder, pair.word).eval() for _ in range(2))
+    model, other = (build(pair).eval() for _ in range(2))
     for parameter in other.parameters():
         torch.nn.init.zeros_(parameter)
     other.load_state_dict(model.state_dict())
@@ -111,18 +118,18 @@ def test_weights_survive_saving(pair: Pair) -> None:
 
 @pytest.mark.parametrize("mode", [chunked(4), chunked(4, 8), causal(6)])
 def test_chunk_by_chunk_equals_one_pass(pair: Pair, mode: Mode) -> None:
-    encoder = build(pair.encoder, pair.word).eval().encoder
-    if not _serves(encoder, mode) or not _serves(encoder, chunked(4)):
+    model = build(pair).eval()
+    if not _serves(model.encoder, mode) or not _serves(model.encoder, chunked(4)):
         return
     features, lengths = _features(2, 151), torch.tensor([151, 90])
-    whole = encoder(features, lengths, mode=mode)
+    whole = _encode(model, features, lengths, mode=mode)
     assert whole.lengths.tolist() == [37, 21]
     state: EncoderState | None = None
     parts, counts = [], torch.zeros(2, dtype=torch.long)
     # Chunks of four encoder frames: sixteen feature frames, and the first look-ahead.
     for start, end in [(0, 35), (35, 51), (51, 115), (115, 151)]:
         own = (lengths - start).clamp(0, end - start)
-        result = encoder(features[:, start:end], own, mode=mode, state=state)
+        result = _encode(model, features[:, start:end], own, mode=mode, state=state)
         parts.append(result.output)
         counts += result.lengths
         assert result.state is not None
@@ -136,23 +143,23 @@ def test_chunk_by_chunk_equals_one_pass(pair: Pair, mode: Mode) -> None:
 
 @pytest.mark.parametrize("mode", [chunked(4), causal()])
 def test_no_gradient_from_what_the_mode_hides(pair: Pair, mode: Mode) -> None:
-    encoder = build(pair.encoder, pair.word).eval().encoder
-    if not _serves(encoder, mode):
+    model = build(pair).eval()
+    if not _serves(model.encoder, mode):
         return
     features = _features(1, 151).requires_grad_()
     frame = 17
-    output = encoder(features, torch.tensor([151]), mode=mode).output
-    output[0, frame].square().sum().backward()
+    output = _encode(model, features, torch.tensor([151]), mode=mode).output
+    torch.autograd.backward(output[0, frame].square().sum())
     assert features.grad is not None
     seen = features.grad[0].abs().sum(dim=1) > 0
     last = frame if mode.kind == "causal" else 19
     assert seen[4 * frame]
-    assert not seen[4 * (last + 1) + encoder.subsampling.lookahead :].any()
+    assert not seen[4 * (last + 1) + model.encoder.subsampling.lookahead :].any()
 
 
 @pytest.mark.filterwarnings("ignore::FutureWarning", "ignore::DeprecationWarning")
 def test_exported_program_equals_eager_at_another_length(pair: Pair) -> None:
-    model = build(pair.encoder, pair.word).eval()
+    model = build(pair).eval()
     batch = torch.export.Dim("batch", max=64)
     shapes = {
         "features": {
