@@ -80,7 +80,7 @@ def test_table_has_the_fastest_first_and_failures_last() -> None:
     ("changed", "message"),
     [
         ({"value": float("nan")}, "expected a finite result, found nan"),
-        ({"idle_cpu_seconds": 0.05}, "expected it to sleep between steps, found 5.0%"),
+        ({"idle_cpu_seconds": 0.2}, "expected it to sleep between steps, found 20.0%"),
         ({"parameters": 7_000_000}, "parameters within 10%, found 7000000"),
     ],
 )
@@ -137,6 +137,17 @@ def test_worker_tells_why_it_ended() -> None:
     with pytest.raises(RuntimeError, match=r"found exit status 1: KeyError: .kaldi."):
         worker.answer()
     worker.close()
+
+
+def test_environment_borrows_what_is_installed(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("PIP_NO_INDEX", "1")
+    installed, unknown = f"numpy=={version('numpy')}", "no-such-package==1"
+    python, failures = prepare(tmp_path / "venv", [installed, unknown])
+    assert python.is_relative_to(tmp_path)
+    assert list(failures) == [unknown]
+    assert "No matching distribution found for no-such-package==1" in failures[unknown]
 
 
 def test_environment_that_cannot_be_made(tmp_path: Path) -> None:

@@ -11,7 +11,7 @@ _BORROWED = "attune_borrowed.pth"
 
 
 def prepare(folder: Path, requirements: Sequence[str]) -> tuple[Path, dict[str, str]]:
-    """Make the environment where it is missing, and install what it lacks.
+    """Make the environment and install what it lacks.
 
     Packages of the running interpreter are seen there too, its own first. PyTorch is asked for
     in the running version with each peer, so that no peer brings another one: pip installs it only
@@ -23,13 +23,16 @@ def prepare(folder: Path, requirements: Sequence[str]) -> tuple[Path, dict[str, 
 
     Returns:
         The environment's interpreter, and why a requirement could not be installed, by requirement.
+
+    Raises:
+        RuntimeError: The environment could not be made.
     """
     python = folder / "bin" / "python"
-    if not python.exists():
-        _run([sys.executable, "-m", "venv", str(folder)])
-        own = _run([str(python), "-c", "import sysconfig; print(sysconfig.get_path('purelib'))"])
-        borrowed = [path for path in sys.path if Path(path).name.endswith("-packages")]
-        (Path(own.strip()) / _BORROWED).write_text("\n".join(borrowed) + "\n", encoding="utf-8")
+    # All of it every time: what an interrupted run left is completed, what is there stays.
+    _run([sys.executable, "-m", "venv", str(folder)])
+    own = _run([str(python), "-c", "import sysconfig; print(sysconfig.get_path('purelib'))"])
+    borrowed = [path for path in sys.path if Path(path).name.endswith("-packages")]
+    (Path(own.strip()) / _BORROWED).write_text("\n".join(borrowed) + "\n", encoding="utf-8")
     pinned = [f"{name}=={version(name)}" for name in ("torch", "torchaudio")]
     install = [str(python), "-m", "pip", "install", "--quiet", "--disable-pip-version-check"]
     failures = {}

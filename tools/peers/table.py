@@ -18,7 +18,8 @@ _COLUMNS = (
     "parameters",
 )
 _LIKE_OURS = 0.1
-_ASLEEP = 0.01
+# Threads spin for a moment before they sleep; one that never sleeps takes several times a step.
+_ASLEEP = 0.05
 
 
 @dataclass(frozen=True, kw_only=True)
