@@ -2,6 +2,11 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import TypeVar
+
+from torch import Tensor
+
+Length = TypeVar("Length", int, Tensor)
 
 HEADS = 4
 KERNEL_FRAMES = 31
@@ -45,10 +50,10 @@ def useful_flops(shape: Shape, frames: Sequence[int], *, training: bool) -> int:
         training: Whether the backward pass counts too.
     """
     width = shape.width
-    half_bins, quarter_bins = _halved(MEL_BINS), _halved(_halved(MEL_BINS))
+    half_bins, quarter_bins = halved(MEL_BINS), halved(halved(MEL_BINS))
     total = 0
     for length in frames:
-        half, quarter = _halved(length), _halved(_halved(length))
+        half, quarter = halved(length), halved(halved(length))
         area = _SUBSAMPLING_KERNEL**2
         subsampling = half * half_bins * area * width + quarter * quarter_bins * area * width**2
         projection = quarter * quarter_bins * width**2
@@ -63,5 +68,6 @@ def useful_flops(shape: Shape, frames: Sequence[int], *, training: bool) -> int:
     return 2 * total * (_TRAINING_FACTOR if training else 1)
 
 
-def _halved(size: int) -> int:
+def halved(size: Length) -> Length:
+    """Frames or bins that a convolution of the subsampling leaves of so many."""
     return (size - _SUBSAMPLING_KERNEL) // 2 + 1

@@ -12,7 +12,15 @@ import torch
 from torch import Tensor, nn
 
 from tools.ctc_step import LEARNING_RATE, WEIGHT_DECAY, CtcSystem
-from tools.peers.shape import DROPOUT, HEADS, KERNEL_FRAMES, MEL_BINS, VOCAB_SIZE, Shape
+from tools.peers.shape import (
+    DROPOUT,
+    HEADS,
+    KERNEL_FRAMES,
+    MEL_BINS,
+    VOCAB_SIZE,
+    Shape,
+    halved,
+)
 
 # A peer's environment need not have what Attune needs: each system imports its own package.
 if TYPE_CHECKING:
@@ -70,11 +78,14 @@ def attune_system(model: "CtcModel") -> CtcSystem:
 def _torchaudio(shape: Shape) -> CtcSystem:
     from torchaudio.models import Conformer
 
-    from asr.model.subsampling import Subsampling, SubsamplingConfig
-
-    subsampling = Subsampling(
-        SubsamplingConfig(factor=4, channels=shape.width), feature_size=MEL_BINS, width=shape.width
+    # Plain, as ESPnet has it: a peer must not change when Attune's own subsampling does.
+    convolutions = nn.Sequential(
+        nn.Conv2d(1, shape.width, 3, 2),
+        nn.ReLU(),
+        nn.Conv2d(shape.width, shape.width, 3, 2),
+        nn.ReLU(),
     )
+    projection = nn.Linear(shape.width * halved(halved(MEL_BINS)), shape.width)
     conformer = Conformer(
         input_dim=shape.width,
         num_heads=HEADS,
@@ -86,12 +97,13 @@ def _torchaudio(shape: Shape) -> CtcSystem:
     dropout = nn.Dropout(DROPOUT)
 
     def encode(features: Tensor, lengths: Tensor) -> tuple[Tensor, Tensor]:
-        encoded, out_lengths = conformer(
-            dropout(subsampling(features)), subsampling.output_length(lengths)
-        )
+        image = convolutions(features.unsqueeze(1))
+        # (batch, channel, frame, bin)
+        subsampled = dropout(projection(image.transpose(1, 2).flatten(2)))
+        encoded, out_lengths = conformer(subsampled, halved(halved(lengths)))
         return encoded, out_lengths
 
-    return _peer(nn.ModuleList([subsampling, dropout, conformer]), encode, shape)
+    return _peer(nn.ModuleList([convolutions, projection, dropout, conformer]), encode, shape)
 
 
 def _espnet(shape: Shape) -> CtcSystem:
@@ -220,7 +232,7 @@ SYSTEMS: Mapping[str, SystemEntry] = {
         build=_torchaudio,
         distribution="torchaudio",
         requirement=None,
-        note="no positions in attention; it has no subsampling, Attune's stands before it",
+        note="no positions in attention; plain convolutions stand before it, it has none",
     ),
     "espnet": SystemEntry(
         build=_espnet,
