@@ -2,34 +2,35 @@
 
 The step is the S preset on 8 x 12 s: forward, CTC loss, backward, clipping and AdamW, with the
 paper's dropout. Decoding writes a folder of FLAC files and decodes it as `asr decode` does.
+
+    python -m tools.bench_step [--set section.key=value]
 """
 
 import argparse
 import json
 import multiprocessing
-import resource
 import statistics
 import tempfile
-import time
 from collections.abc import Callable
 from concurrent.futures import ProcessPoolExecutor
 from pathlib import Path
 
 import soundfile
 import torch
+from torch import Tensor
 
 from asr.config import load_config
 from asr.decoding.acoustic_model import AcousticModel
 from asr.features.extractor import FeatureExtractor, FeaturesConfig
 from asr.features.normalisation import Normalisation
 from asr.model import CtcModel, build_model
-from asr.model.ctc import ctc_losses
 from asr.recognizer import Recognizer
 from asr.tokens.tokenizer import train_tokenizer
+from tools.ctc_step import peak_bytes, random_batch, training_step, wall_seconds
+from tools.peers.systems import attune_system
 
 _CONF = Path(__file__).parent.parent / "recipes" / "librispeech" / "conf"
 _RATE_HZ = 16000
-_LABELS_PER_SECOND = 3.3
 _VOCABULARY = 1024
 _CASES = ("training step, float32", "training step, bfloat16", "greedy decoding from FLAC")
 
@@ -65,59 +66,34 @@ def _measure(case: str, args: argparse.Namespace) -> dict[str, float]:
     torch.manual_seed(0)
     config = load_config(args.config, args.set)
     model = build_model(config.model, vocab_size=_VOCABULARY).to(args.device)
+    run: Callable[[], object]
     with tempfile.TemporaryDirectory() as folder:
         if case == "greedy decoding from FLAC":
             run = _decoding(model, args, config.features, Path(folder))
         else:
             run = _training_step(model, args, config.features, bfloat16="bfloat16" in case)
         run()
-        times = [_seconds(run, args.device) for _ in range(args.repeats)]
+        times = [wall_seconds(run, args.device)[0] for _ in range(args.repeats)]
     speeds = sorted(args.utterances * args.seconds / seconds for seconds in times)
-    if args.device == "cpu":
-        peak_bytes = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
-    else:
-        peak_bytes = torch.cuda.max_memory_allocated()
     return {
         "audio_seconds_per_second": statistics.median(speeds),
         "slowest": speeds[0],
         "fastest": speeds[-1],
-        "peak_bytes": peak_bytes,
+        "peak_bytes": peak_bytes(args.device),
         "threads": torch.get_num_threads(),
     }
 
 
-def _seconds(run: Callable[[], None], device: str) -> float:
-    start = time.perf_counter()
-    run()
-    if device != "cpu":
-        torch.cuda.synchronize()
-    return time.perf_counter() - start
-
-
 def _training_step(
     model: CtcModel, args: argparse.Namespace, features_config: FeaturesConfig, *, bfloat16: bool
-) -> Callable[[], None]:
-    device, count = args.device, args.utterances
-    frames = features_config.frames(args.seconds)
-    features = torch.randn(count, frames, features_config.mel_bins, device=device)
-    lengths = torch.full((count,), frames, device=device)
-    tokens = int(args.seconds * _LABELS_PER_SECOND)
-    labels = torch.randint(1, _VOCABULARY + 1, (count, tokens), device=device)
-    label_lengths = torch.full((count,), tokens, device=device)
-    groups = model.parameter_groups(learning_rate=1e-4, weight_decay=1e-3)
-    optimizer = torch.optim.AdamW(groups, fused=True)
-
-    def step() -> None:
-        model.train()
-        with torch.autocast(device, torch.bfloat16, enabled=bfloat16):
-            output = model(features, lengths)
-        losses = ctc_losses(output.log_probs, output.lengths, labels, label_lengths)
-        torch.autograd.backward(losses.sum() / label_lengths.sum())
-        torch.nn.utils.clip_grad_norm_(model.parameters(), 5.0)
-        optimizer.step()
-        optimizer.zero_grad()
-
-    return step
+) -> Callable[[], Tensor]:
+    batch = random_batch(
+        [features_config.frames(args.seconds)] * args.utterances,
+        mel_bins=features_config.mel_bins,
+        vocab_size=_VOCABULARY,
+        device=args.device,
+    )
+    return training_step(attune_system(model), batch, bfloat16=bfloat16)
 
 
 def _decoding(
