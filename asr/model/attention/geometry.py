@@ -1,7 +1,6 @@
 """Where the queries and keys of a block are, and which of them may attend."""
 
 from functools import lru_cache
-from typing import NamedTuple
 
 import torch
 from torch import Tensor
@@ -15,19 +14,12 @@ from asr.model.positions import sinusoids
 _KEPT_PAIRS = 1 << 18
 
 
-class Rotation(NamedTuple):
-    """Factors (time, width) of [b | a] and of [a | b]; see RelativePositions."""
-
-    sine: Tensor
-    cosine: Tensor
-
-
 class Geometry:
     """The frames of queries and keys, counted from the same one.
 
     Args:
         query_frames: (time,), or (1,) for all queries alike.
-        key_frames: (column,).
+        key_frames: (column,); where queries differ, all are as far apart as the queries are.
         allowed: (time, column) bool; None is everywhere.
     """
 
@@ -35,28 +27,32 @@ class Geometry:
         self.query_frames, self.key_frames = query_frames, key_frames
         self.penalty = None if allowed is None else penalty(allowed).unsqueeze(0)
         """What forbids pairs: (1, time, column) float32."""
-        self._rotations: dict[tuple[int, torch.dtype], tuple[Rotation, Tensor]] = {}
+        self._sinusoids: dict[tuple[int, torch.dtype], Tensor] = {}
 
     @property
     def distance(self) -> Tensor:
         """Frames from each key to each query, i - j: (time, column)."""
         return self.query_frames.unsqueeze(1) - self.key_frames
 
-    def rotation(self, width: int, dtype: torch.dtype) -> tuple[Rotation, Tensor]:
-        """How queries (time, width) are rotated, and the sinusoids of the keys (column, width)."""
+    def sinusoids(self, width: int, dtype: torch.dtype) -> Tensor:
+        """Sinusoids (time + column - 1, width) of all distances.
+
+        They fall from that of the last query to the first key, so that a query's own distances
+        begin one place before those of the query ahead of it.
+        """
         if _is_compiling():
-            return self._rotation(width, dtype)
+            return self._make_sinusoids(width, dtype)
         key = (width, dtype)
-        if key not in self._rotations:
+        if key not in self._sinusoids:
             # Tensors of inference mode could not be used in training.
             with torch.inference_mode(mode=False):
-                self._rotations[key] = self._rotation(width, dtype)
-        return self._rotations[key]
+                self._sinusoids[key] = self._make_sinusoids(width, dtype)
+        return self._sinusoids[key]
 
-    def _rotation(self, width: int, dtype: torch.dtype) -> tuple[Rotation, Tensor]:
-        sine, cosine = sinusoids(self.query_frames, width).to(dtype).chunk(2, dim=1)
-        rotation = Rotation(torch.cat([sine, sine], dim=1), torch.cat([-cosine, cosine], dim=1))
-        return rotation, sinusoids(self.key_frames, width).to(dtype)
+    def _make_sinusoids(self, width: int, dtype: torch.dtype) -> Tensor:
+        queries, keys = self.query_frames, self.key_frames
+        to_first_key = queries[1:].flip(0) - keys[0]
+        return sinusoids(torch.cat([to_first_key, queries[0] - keys]), width).to(dtype)
 
 
 def window_geometry(

@@ -52,17 +52,13 @@ class AlibiBias(nn.Module):
 
 
 class RelativePositions(nn.Module):
-    """Score of the signed distance, without a table of distances and without a shift.
+    """Score of the signed distance: a query's product with a projection of the distance's sinusoid.
 
-    With c_i = W_r^T (q_i + v), split into the parts a_i and b_i that meet sines and cosines, the
-    addition theorems give
+    Scores of all distances that a block has are one product. Each row begins one place before the
+    row above it, which takes no shift, only a view with that stride.
 
-        c_i . R_{i-j} = (b_i sin(i w) - a_i cos(i w)) . sin(j w)
-                      + (a_i sin(i w) + b_i cos(i w)) . cos(j w)
-
-    so that the term is the product of a rotated query with a fixed key.
-
-    Source: Dai et al. 2019, section 3.3; every layer has its own v, as in Gulati et al. 2020.
+    Source: Dai et al. 2019, section 3.3 and appendix B; every layer has its own v, as in Gulati et
+    al. 2020.
     """
 
     def __init__(self, *, width: int, heads: int) -> None:
@@ -81,17 +77,16 @@ class RelativePositions(nn.Module):
         Returns:
             (batch, head, block, time, key_time), scaled.
         """
-        head_dim = query.shape[-1]
-        width = self.projection.weight.shape[1]
+        width, head_dim = self.projection.in_features, query.shape[-1]
         weight = self.projection.weight.view(-1, head_dim, width)[heads].to(query.dtype)
         # (head, head_dim, width)
+        relative = weight @ geometry.sinusoids(width, query.dtype).T
+        # (head, head_dim, distance)
         scaled = (query + self.bias[heads, None, None].to(query.dtype)) * head_dim**-0.5
-        rows = scaled @ weight.unsqueeze(1)
-        rotation, of_keys = geometry.rotation(width, query.dtype)
-        swapped = rows.roll(width // 2, dims=-1)
-        rotated = torch.addcmul(rows * rotation.cosine, swapped, rotation.sine)
-        scores: Tensor = rotated @ of_keys.T
-        return scores
+        scores: Tensor = scaled @ relative.unsqueeze(1)
+        if geometry.query_frames.shape[0] == 1:
+            return scores
+        return _own_distances(scores, columns=geometry.key_frames.shape[0])
 
     def reference(self, query: Tensor, distance: Tensor) -> Tensor:
         """The same by looking up each distance i - j (time, key_time), as the equation reads."""
@@ -102,3 +97,17 @@ class RelativePositions(nn.Module):
         biased = query + self.bias.unsqueeze(1)
         scores: Tensor = torch.einsum("bhid,ijhd->bhij", biased, relative) * head_dim**-0.5
         return scores
+
+
+def _own_distances(scores: Tensor, *, columns: int) -> Tensor:
+    """Of scores (..., time, distance) the columns of each row: row i begins at time - 1 - i."""
+    rows = scores.shape[-2]
+    if torch.compiler.is_exporting():
+        # An exported view with strides would hold for one length alone.
+        row = torch.arange(rows, device=scores.device).unsqueeze(1)
+        places = rows - 1 - row + torch.arange(columns, device=scores.device)
+        return scores.gather(-1, places.expand(*scores.shape[:-2], rows, columns))
+    *outer, row_stride, stride = scores.stride()
+    return scores.as_strided(
+        (*scores.shape[:-1], columns), (*outer, row_stride - stride, stride), (rows - 1) * stride
+    )
