@@ -34,25 +34,25 @@ class Geometry:
         """Frames from each key to each query, i - j: (time, column)."""
         return self.query_frames.unsqueeze(1) - self.key_frames
 
-    def sinusoids(self, width: int, dtype: torch.dtype) -> Tensor:
-        """Sinusoids (time + column - 1, width) of all distances.
+    @property
+    def distances(self) -> Tensor:
+        """All distances (time + column - 1,) from that of the last query to the first key down.
 
-        They fall from that of the last query to the first key, so that a query's own distances
-        begin one place before those of the query ahead of it.
+        A query's own ones begin one place before those of the query ahead of it.
         """
+        queries, keys = self.query_frames, self.key_frames
+        return torch.cat([queries[1:].flip(0) - keys[0], queries[0] - keys])
+
+    def sinusoids(self, width: int, dtype: torch.dtype) -> Tensor:
+        """Sinusoids (time + column - 1, width) of all distances."""
         if _is_compiling():
-            return self._make_sinusoids(width, dtype)
+            return sinusoids(self.distances, width).to(dtype)
         key = (width, dtype)
         if key not in self._sinusoids:
             # Tensors of inference mode could not be used in training.
             with torch.inference_mode(mode=False):
-                self._sinusoids[key] = self._make_sinusoids(width, dtype)
+                self._sinusoids[key] = sinusoids(self.distances, width).to(dtype)
         return self._sinusoids[key]
-
-    def _make_sinusoids(self, width: int, dtype: torch.dtype) -> Tensor:
-        queries, keys = self.query_frames, self.key_frames
-        to_first_key = queries[1:].flip(0) - keys[0]
-        return sinusoids(torch.cat([to_first_key, queries[0] - keys]), width).to(dtype)
 
 
 def window_geometry(

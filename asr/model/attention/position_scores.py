@@ -57,20 +57,32 @@ class PositionScores(nn.Module):
         """
         if self.relative is not None:
             scores += self.relative(query, geometry, heads=heads)
-        # What does not depend on queries: (head or 1, time, column) float32.
-        terms = self._biases(geometry.distance, heads) if self._has_biases else []
-        if geometry.penalty is not None:
-            terms.append(geometry.penalty)
-        if not terms:
+        if not self._has_biases and geometry.penalty is None:
             return scores
-        return scores + sum(terms[1:], start=terms[0]).unsqueeze(1)
+        # In float32, whatever the product's type: biases of far frames differ by little.
+        scores = scores.float()
+        for bias in self._own_biases(geometry, heads):
+            scores += bias.unsqueeze(1)
+        if geometry.penalty is not None:
+            scores += geometry.penalty.unsqueeze(1)
+        return scores
 
     @property
     def _has_biases(self) -> bool:
         return self.alibi is not None or self.span is not None
 
+    def _own_biases(self, geometry: Geometry, heads: slice) -> list[Tensor]:
+        """What does not depend on queries: (head, time, column) float32."""
+        if torch.compiler.is_exporting():
+            # An exported window would hold for one length alone.
+            return self._biases(geometry.distance, heads)
+        columns = geometry.key_frames.shape[0]
+        biases = self._biases(geometry.distances, heads) if self._has_biases else []
+        # (head, distance)
+        return [bias.unfold(1, columns, 1).flip(1) for bias in biases]
+
     def _biases(self, distance: Tensor, heads: slice) -> list[Tensor]:
-        """ALiBi and learned spans, as far as there are any: (head, time, column) float32."""
+        """ALiBi and learned spans, as far as there are any: (head, *distance) float32."""
         return [term(distance, heads) for term in (self.alibi, self.span) if term is not None]
 
     def reference(self, query: Tensor, distance: Tensor) -> Tensor:
