@@ -20,7 +20,10 @@ from asr.model.attention.masks import allowed_by_mode, penalty
 from asr.model.attention.position_scores import PositionScores
 from asr.model.attention.softmax_config import SoftmaxConfig
 
-# Scores held at once where no gradient is needed; longer inputs go in slices of queries.
+# Where no gradient is needed, inputs go in slices of queries: so many that a CPU's cache holds the
+# scores, but not so few that what a slice costs besides counts, as long as memory holds them.
+_SCORES_IN_CACHE = 1 << 22
+_FEWEST_QUERIES = 128
 SCORES_AT_ONCE = 1 << 25
 _SMALLEST_BLOCK_FRAMES = 32
 
@@ -88,7 +91,11 @@ class Job:
         if self.config.pattern == "exponential":
             columns = _SMALLEST_BLOCK_FRAMES
         rows = (self.mode.chunk_frames or 1) if block is None else block.rows
-        size = max(1, SCORES_AT_ONCE // (query.shape[0] * query.shape[1] * columns * rows)) * rows
+        scores = query.shape[0] * query.shape[1] * columns * rows
+        size = SCORES_AT_ONCE // scores
+        if query.device.type == "cpu":
+            size = min(size, max(_SCORES_IN_CACHE // scores, _FEWEST_QUERIES // rows))
+        size = max(1, size) * rows
         parts = []
         for first in range(0, queries, size):
             part = query[:, :, first : first + size]
