@@ -13,7 +13,11 @@ import torch
 import asr
 from asr.config import ExperimentConfig, load_config
 from asr.data.manifest import Utterance, write_manifest
+from asr.model import CtcModel, build_model
+from asr.model.encoders import parse_encoder
 from asr.tokens.tokenizer import train_tokenizer
+from asr.training.learner import Learner
+from asr.training.run import train
 
 _WORDS = ("ONE", "TWO", "FIVE", "SIX", "TEN")
 _CONFIG = """
@@ -72,6 +76,8 @@ log_every_steps = 3
 """
 
 LoadConfig = Callable[..., ExperimentConfig]
+TrainTwice = Callable[[ExperimentConfig], Path]
+BuildSmall = Callable[..., CtcModel]
 
 
 @pytest.fixture(scope="session")
@@ -110,6 +116,62 @@ def load(corpus: Path) -> LoadConfig:
         return load_config(corpus / "config.toml", overrides)
 
     return load_with
+
+
+class _Crash(BaseException):
+    pass
+
+
+@pytest.fixture
+def train_whole_and_in_parts(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> TrainTwice:
+    """Train at once, then until a crash at the 17th batch and on; the weights must be equal."""
+
+    def train_twice(config: ExperimentConfig) -> Path:
+        train(config, tmp_path / "whole")
+        backward, made = Learner.backward, 0
+
+        def crash(*args: object, **settings: object) -> object:
+            nonlocal made
+            made += 1
+            if made == 17:
+                raise _Crash
+            return backward(*args, **settings)  # type: ignore[arg-type]
+
+        with monkeypatch.context() as patch:
+            patch.setattr(Learner, "backward", crash)
+            with pytest.raises(_Crash):
+                train(config, tmp_path / "parts")
+        train(config, tmp_path / "parts", resume=True)
+        whole, parts = (
+            (tmp_path / name / "model.safetensors").read_bytes() for name in ("whole", "parts")
+        )
+        assert whole == parts
+        return tmp_path / "whole"
+
+    return train_twice
+
+
+@pytest.fixture
+def build_small() -> BuildSmall:
+    """Build a Conformer of three narrow blocks, five labels and 20 features."""
+
+    def build(**settings: object) -> CtcModel:
+        torch.manual_seed(0)
+        section = {
+            "encoder": "conformer",
+            "width": 16,
+            "layers": 3,
+            "heads": 2,
+            "kernel_frames": 5,
+            "dropout": 0.0,
+            "norm": "layer",
+            "subsampling": {"factor": 4, "channels": 4},
+            "attention": {"kind": "full"},
+            **settings,
+        }
+        return build_model(parse_encoder(section), vocab_size=5, feature_size=20)
+
+    return build
 
 
 @pytest.fixture(autouse=True)

@@ -10,17 +10,16 @@ import torch
 from pydantic import ValidationError
 
 from asr.config import ExperimentConfig
-from asr.model import CtcModel, build_model
+from asr.model import CtcModel
 from asr.model.attention import OFFLINE, chunked
-from asr.model.encoders import parse_encoder
 from asr.recognizer import load as load_recognizer
 from asr.training.chunk_modes import ChunkModes
 from asr.training.config import StreamingTrainingConfig
-from asr.training.learner import Learner
-from asr.training.run import train
 from asr.training.step_module import CtcStep
 
 LoadConfig = Callable[..., ExperimentConfig]
+TrainTwice = Callable[[ExperimentConfig], Path]
+BuildSmall = Callable[..., CtcModel]
 CONFIG = StreamingTrainingConfig(
     offline_probability=0.4, chunk_frames=(8, 2), left_frames=("all", 4, 0)
 )
@@ -31,24 +30,8 @@ STREAMING = (
 )
 
 
-def build(word: str) -> CtcModel:
-    torch.manual_seed(0)
-    section = {
-        "encoder": "conformer",
-        "width": 16,
-        "layers": 2,
-        "heads": 2,
-        "kernel_frames": 5,
-        "dropout": 0.0,
-        "norm": "layer",
-        "subsampling": {"factor": 4, "channels": 4},
-        "attention": {"kind": word},
-    }
-    return build_model(parse_encoder(section), vocab_size=5, feature_size=20)
-
-
-def test_modes_are_drawn_as_often_as_asked_for() -> None:
-    modes = ChunkModes(CONFIG, build("full").encoder)
+def test_modes_are_drawn_as_often_as_asked_for(build_small: BuildSmall) -> None:
+    modes = ChunkModes(CONFIG, build_small().encoder)
     torch.manual_seed(1)
     drawn = Counter(modes.draw() for _ in range(6000))
     # Five standard deviations of a share of 0.4 and of one of 0.1 in 6000 draws.
@@ -57,8 +40,8 @@ def test_modes_are_drawn_as_often_as_asked_for() -> None:
     assert all(count / 6000 == pytest.approx(0.1, abs=0.02) for count in drawn.values())
 
 
-def test_the_seed_is_all_that_a_draw_depends_on() -> None:
-    modes = ChunkModes(CONFIG, build("full").encoder)
+def test_the_seed_is_all_that_a_draw_depends_on(build_small: BuildSmall) -> None:
+    modes = ChunkModes(CONFIG, build_small().encoder)
     runs = []
     for _ in range(2):
         torch.manual_seed(7)
@@ -67,8 +50,8 @@ def test_the_seed_is_all_that_a_draw_depends_on() -> None:
     assert len(set(runs[0])) > 3
 
 
-def test_shortest_mode() -> None:
-    encoder = build("full").encoder
+def test_shortest_mode(build_small: BuildSmall) -> None:
+    encoder = build_small().encoder
     assert ChunkModes(CONFIG, encoder).shortest == chunked(2, 0)
     everything = StreamingTrainingConfig(
         offline_probability=0.0, chunk_frames=(3,), left_frames=("all",)
@@ -82,9 +65,11 @@ def test_shortest_mode() -> None:
     ("word", "message"),
     [("reformer", "expected a mode among"), ("performer", "left context without a limit")],
 )
-def test_mechanisms_that_do_not_serve_the_chunks(word: str, message: str) -> None:
+def test_mechanisms_that_do_not_serve_the_chunks(
+    word: str, message: str, build_small: BuildSmall
+) -> None:
     with pytest.raises(ValueError, match=message):
-        CtcStep(build(word), streaming=CONFIG)
+        CtcStep(build_small(attention={"kind": word}), streaming=CONFIG)
 
 
 @pytest.mark.parametrize(
@@ -114,8 +99,8 @@ def test_features_that_cannot_stream_are_refused(load: LoadConfig) -> None:
         load(*STREAMING, "features.normalisation=utterance")
 
 
-def test_step_computes_under_the_mode_that_is_drawn() -> None:
-    model = build("alibi")
+def test_step_computes_under_the_mode_that_is_drawn(build_small: BuildSmall) -> None:
+    model = build_small(attention={"kind": "alibi"})
     batch = (torch.randn(2, 90, 20), torch.tensor([90, 60]))
     labels = (torch.tensor([[1, 2, 3], [4, 0, 0]]), torch.tensor([3, 1]))
     step = CtcStep(model, streaming=CONFIG).train()
@@ -137,33 +122,12 @@ def test_step_computes_under_the_mode_that_is_drawn() -> None:
     assert not torch.allclose(expected, evaluated["log_probs"])
 
 
-class _Crash(BaseException):
-    """Nothing in the code under test catches this."""
-
-
 def test_a_run_with_chunks_learns_resumes_exactly_and_streams(
-    load: LoadConfig, corpus: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    load: LoadConfig, train_whole_and_in_parts: TrainTwice
 ) -> None:
     config = load(*STREAMING, "training.epochs=6")
-    train(config, tmp_path / "whole")
-    backward, made = Learner.backward, 0
-
-    def crash(*args: object, **settings: object) -> object:
-        nonlocal made
-        made += 1
-        if made == 17:
-            raise _Crash
-        return backward(*args, **settings)  # type: ignore[arg-type]
-
-    with monkeypatch.context() as patch:
-        patch.setattr(Learner, "backward", crash)
-        with pytest.raises(_Crash):
-            train(config, tmp_path / "parts")
-    train(config, tmp_path / "parts", resume=True)
-    weights = [(tmp_path / name / "model.safetensors").read_bytes() for name in ("whole", "parts")]
-    assert weights[0] == weights[1]
-
-    with (tmp_path / "whole" / "metrics.csv").open() as stream:
+    experiment = train_whole_and_in_parts(config)
+    with (experiment / "metrics.csv").open() as stream:
         rows = list(csv.DictReader(stream))
     losses = [float(row["loss"]) for row in rows if row["loss"]]
     assert losses[-1] < 0.7 * losses[0]
@@ -171,6 +135,6 @@ def test_a_run_with_chunks_learns_resumes_exactly_and_streams(
     assert len(validated) == 6
     assert 0 < validated[-1] <= 1
 
-    live = load_recognizer(tmp_path / "whole").stream(chunk_seconds=0.08, left_seconds=0.16)
+    live = load_recognizer(experiment).stream(chunk_seconds=0.08, left_seconds=0.16)
     live.accept(torch.randn(8000) * 0.01, 16000)
     assert live.finish().duration_seconds == 0.5

@@ -1,27 +1,16 @@
+from collections.abc import Callable
+
 import torch
 
-from asr.model import build_model
+from asr.model import CtcModel
 from asr.model.ctc import ctc_losses
-from asr.model.encoders import parse_encoder
 from asr.training.step_module import CtcStep
 
+BuildSmall = Callable[..., CtcModel]
 
-def test_intermediate_loss_has_its_share_in_training_alone() -> None:
-    torch.manual_seed(0)
-    section = {
-        "encoder": "conformer",
-        "width": 16,
-        "layers": 3,
-        "heads": 2,
-        "kernel_frames": 5,
-        "dropout": 0.0,
-        "norm": "layer",
-        "subsampling": {"factor": 4, "channels": 4},
-        "attention": {"kind": "full"},
-        "intermediate_layers": [1, 2],
-        "intermediate_weight": 0.3,
-    }
-    model = build_model(parse_encoder(section), vocab_size=5, feature_size=20)
+
+def test_intermediate_loss_has_its_share_in_training_alone(build_small: BuildSmall) -> None:
+    model = build_small(intermediate_layers=[1, 2], intermediate_weight=0.3)
     batch = (torch.randn(2, 60, 20), torch.tensor([60, 50]))
     labels = (torch.tensor([[1, 2, 3], [4, 0, 0]]), torch.tensor([3, 1]))
     output = model.train()(*batch)
