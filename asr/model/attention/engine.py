@@ -96,7 +96,7 @@ class Job:
         if query.device.type == "cpu":
             size = min(size, max(_SCORES_IN_CACHE // scores, _FEWEST_QUERIES // rows))
         size = max(1, size) * rows
-        parts = []
+        context = None
         for first in range(0, queries, size):
             part = query[:, :, first : first + size]
             low, high = 0, total
@@ -104,8 +104,15 @@ class Job:
                 low = max(0, start + first - block.before)
                 high = min(total, start + first + part.shape[2] + block.after)
             place = start + first - low
-            parts.append(self._slice(part, keys.narrow(low, high), start=place, block=block))
-        return torch.cat(parts, dim=2) if len(parts) > 1 else parts[0]
+            gathered = self._slice(part, keys.narrow(low, high), start=place, block=block)
+            if size >= queries:
+                return gathered
+            # Made once: kept pieces between the slices' scores would keep their memory apart.
+            if context is None:
+                context = gathered.new_empty(query.shape)
+            context[:, :, first : first + size] = gathered
+        assert context is not None
+        return context
 
     def _block(self, *, total: int) -> Window | None:
         """Blocks of queries that are cheaper than one block of all; None is one of all."""
