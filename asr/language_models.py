@@ -152,7 +152,8 @@ def _load_ngram(folder: Path, device: str) -> NgramLanguageModel:
 
 def _load_transformer(folder: Path, device: str) -> NeuralLanguageModel:
     config = load_config_as(LanguageModelExperimentConfig, folder / CONFIG_FILE)
-    tokenizer = Tokenizer.load(folder / MODEL_FILE)
+    digest = str(read_description(folder).get("tokenizer_sha256"))
+    tokenizer = Tokenizer.load(folder / MODEL_FILE, digest=digest)
     model = LanguageModel(config.model, vocab_size=tokenizer.vocab_size)
     weights = folder / WEIGHTS_FILE
     load_weights(model, read_weights(weights), path=weights)

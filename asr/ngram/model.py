@@ -122,12 +122,7 @@ def load_ngram(folder: Path) -> NgramLanguageModel:
         ValueError: A file is damaged or does not belong to the others.
     """
     description = parse(NgramDescription, read_description(folder), where=DESCRIPTION_FILE)
-    tokenizer = Tokenizer.load(folder / MODEL_FILE)
-    if tokenizer.digest != description.tokenizer_sha256:
-        raise ValueError(
-            f"expected the tokenizer with sha256 {description.tokenizer_sha256} in {folder}, found "
-            f"{tokenizer.digest}; copy the folder anew"
-        )
+    tokenizer = Tokenizer.load(folder / MODEL_FILE, digest=description.tokenizer_sha256)
     path = folder / ARPA_FILE
     if not path.exists():
         path = path.with_name(f"{ARPA_FILE}.gz")

@@ -50,18 +50,19 @@ class Tokenizer:
         return type(self), (self._model,)
 
     @classmethod
-    def load(cls, path: Path) -> "Tokenizer":
+    def load(cls, path: Path, *, digest: str | None = None) -> "Tokenizer":
         """Read a model.
 
         Args:
             path: A `tokenizer.model`, or the folder that holds it.
+            digest: What the model's `digest` must be; None takes any model.
 
         Returns:
             The tokenizer.
 
         Raises:
             FileNotFoundError: There is no such file.
-            ValueError: The file is no SentencePiece model.
+            ValueError: The file is no SentencePiece model, or has another digest.
         """
         file = path / MODEL_FILE if path.is_dir() else path
         if not file.is_file():
@@ -69,9 +70,15 @@ class Tokenizer:
                 f"expected a tokenizer at {file}, found no file; make one with `asr tokenize`"
             )
         try:
-            return cls(file.read_bytes())
+            tokenizer = cls(file.read_bytes())
         except ValueError as error:
             raise ValueError(f"{file}: {error}") from None
+        if digest is not None and tokenizer.digest != digest:
+            raise ValueError(
+                f"{file}: expected the tokenizer with sha256 {digest}, found {tokenizer.digest}; "
+                "copy the folder anew"
+            )
+        return tokenizer
 
     def save(self, path: Path) -> None:
         """Write the model atomically to `path`, or to `tokenizer.model` in it if it is a folder."""

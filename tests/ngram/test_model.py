@@ -142,5 +142,5 @@ def test_a_damaged_file_is_an_error_that_names_it(letters: Tokenizer, folder: Pa
     with pytest.raises(FileNotFoundError, match=r"expected an ARPA file at .*ngram\.arpa"):
         load_ngram(folder)
     train_tokenizer(["other"], vocab_size=None, kind="char").save(folder)
-    with pytest.raises(ValueError, match=f"tokenizer with sha256 {letters.digest} in .*, found"):
+    with pytest.raises(ValueError, match=f"tokenizer with sha256 {letters.digest}, found"):
         load_ngram(folder)

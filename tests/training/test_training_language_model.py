@@ -11,7 +11,7 @@ from asr.config import LanguageModelExperimentConfig, load_config_as
 from asr.language_models import NeuralLanguageModel, load_language_model
 from asr.model.weights import read_weights
 from asr.tokens.text_corpus import read_text_corpus
-from asr.tokens.tokenizer import Tokenizer
+from asr.tokens.tokenizer import Tokenizer, train_tokenizer
 from asr.training.language_model import train_language_model
 
 _CONFIG = """
@@ -87,6 +87,9 @@ def test_learns_and_is_loaded(
     score = model.stream_log_prob(corpus.sentences, segment_tokens=16, memory_tokens=0)
     assert -score / tokens == pytest.approx(validated[-1], rel=0.1)
     assert model.scorer().start(3).select(torch.tensor([0])) is not None
+    train_tokenizer(["other"], vocab_size=None, kind="char").save(tmp_path / "lm")
+    with pytest.raises(ValueError, match=f"sha256 {model.tokenizer.digest}, found"):
+        load_language_model(tmp_path / "lm")
 
 
 def test_resumes_bit_for_bit(folder: Path, tmp_path: Path) -> None:
