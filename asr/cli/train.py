@@ -14,6 +14,7 @@ if TYPE_CHECKING:
 def train(
     config: Annotated[Path, typer.Argument(metavar="CONFIG", help="Config file (.toml).")],
     out: Annotated[Path, typer.Option(help="Experiment folder to write; it must be new.")],
+    *,
     overrides: Annotated[
         list[str] | None,
         typer.Option(
@@ -29,6 +30,14 @@ def train(
         Path | None,
         typer.Option(metavar="EXP", help="Experiment folder whose weights to start from."),
     ] = None,
+    dry_run: Annotated[
+        bool,
+        typer.Option(
+            "--dry-run",
+            help="Only try the largest batch and a few others; print size, memory, steps, speed "
+            "and hours. Nothing stays in --out.",
+        ),
+    ] = False,
 ) -> None:
     """Train a recogniser.
 
@@ -36,11 +45,18 @@ def train(
     data.tokenizer. Ctrl-C saves and stops; go on with --resume.
     """
     from asr.config import load_config
+    from asr.training.run import dry_run as try_training
     from asr.training.run import train as run_training
 
-    report_outcome(
-        run_training(load_config(config, overrides or []), out, resume=resume, init=init), out
-    )
+    loaded = load_config(config, overrides or [])
+    if dry_run:
+        if resume:
+            raise typer.BadParameter("expected --dry-run or --resume, found both; leave one out")
+        found = try_training(loaded, out, init=init)
+        if found is not None:
+            typer.echo(found.summary())
+        return
+    report_outcome(run_training(loaded, out, resume=resume, init=init), out)
 
 
 def report_outcome(outcome: TrainingOutcome, out: Path) -> None:

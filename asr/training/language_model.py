@@ -1,6 +1,7 @@
 """Training of neural language models."""
 
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -130,14 +131,12 @@ def train_language_model(
         ValueError: Folder or data do not fit the config, or a loss is not finite.
         OSError: Something could not be written.
     """
-
-    def build(fabric: Fabric, experiment: Experiment, begins: bool) -> Parts:
-        return _parts(config, fabric, experiment)
-
-    return run_training(config, out, resume=resume, init=None, build=build)
+    return run_training(config, out, resume=resume, init=None, build=partial(_parts, config))
 
 
-def _parts(config: LanguageModelExperimentConfig, fabric: Fabric, experiment: Experiment) -> Parts:
+def _parts(
+    config: LanguageModelExperimentConfig, fabric: Fabric, experiment: Experiment, _begins: bool
+) -> Parts:
     tokenizer = Tokenizer.load(experiment.tokenizer)
     if fabric.is_global_zero:
         description = tomli_w.dumps({"type": "transformer", "tokenizer_sha256": tokenizer.digest})

@@ -27,20 +27,9 @@ from asr.training.schedule import learning_rate_factor, total_steps
 from asr.training.seeding import seed_batch, seed_step
 from asr.training.signals import StopSignals
 from asr.training.validation import Validator
+from asr.training.window import MetricsWindow
 
 logger = logging.getLogger(__name__)
-
-# Sums since the last row of metrics, in this order.
-_WINDOW = (
-    "nats",
-    "labels",
-    "auxiliary",
-    "batches",
-    "amount",
-    "gradient_norm",
-    "steps",
-    "consistency",
-)
 
 
 class TrainingLoop:
@@ -78,15 +67,10 @@ class TrainingLoop:
         self._batches = len(loader)
         self._last_step = total_steps(config, -(-self._batches // config.accumulate))
         self._guard = FiniteGuard()
-        self._window = torch.zeros(len(_WINDOW), dtype=torch.float64, device=fabric.device)
-        if fabric.is_global_zero:
-            # Where a checkpoint lacks the last sums, they begin at zero.
-            before = torch.tensor(progress.window, dtype=torch.float64, device=fabric.device)
-            self._window[: len(before)] += before
+        self._window = MetricsWindow(fabric, sums=progress.window, seconds=progress.window_seconds)
         self._vote: Tensor | None = None
         now = time.monotonic()
         self._begin_seconds = now - progress.seconds
-        self._row_seconds = now - progress.window_seconds
         self._saved_seconds = now
         self._display = ProgressDisplay(
             step=progress.step, last_step=self._last_step, visible=fabric.is_global_zero
@@ -129,13 +113,16 @@ class TrainingLoop:
         self._learner.train_mode()
         self._vote = None
         batches: list[TrainingBatch] = []
+        began = time.monotonic()
         for batch in self._loader:
+            self._window.add(waited_seconds=time.monotonic() - began)
             batches.append(batch)
             if len(batches) == min(config.accumulate, self._batches - progress.next_batch):
                 self._step(batches)
                 batches = []
                 if self._epoch_is_over() or self._between_steps():
                     return
+            began = time.monotonic()
 
     def _step(self, batches: list[TrainingBatch]) -> None:
         progress, config = self._progress, self._config
@@ -153,16 +140,17 @@ class TrainingLoop:
                 batch, share=1 / len(batches), last=number == len(batches) - 1
             )
             losses.append(found.nats)
-            self._count(
+            self._window.add(
                 nats=found.nats.double().sum(),
                 labels=batch.label_count,
                 auxiliary=found.auxiliary,
                 batches=1,
                 amount=self._learner.objective.amount(batch),
+                room=self._learner.objective.room(batch),
                 consistency=0 if found.consistency is None else found.consistency,
             )
         norm = self._learner.step(factor)
-        self._count(gradient_norm=norm, steps=1)
+        self._window.add(gradient_norm=norm, steps=1)
         ids = [batch.ids for batch in batches]
         self._guard.add(StepRecord(step=step, ids=ids, losses=losses, gradient_norm=norm))
         seed_step(seed=config.seed, step=step)
@@ -173,26 +161,10 @@ class TrainingLoop:
         if step % config.log_every_steps == 0:
             self._log(factor)
 
-    def _count(self, **values: Tensor | int) -> None:
-        for name, value in values.items():
-            self._window[_WINDOW.index(name)] += value
-
     def _log(self, factor: float) -> None:
         self._guard.flush()
-        sums = dict(zip(_WINDOW, self._reduced_window(), strict=True))
-        now = time.monotonic()
-        row = {
-            "loss": sums["nats"] / max(sums["labels"], 1),
-            "auxiliary_loss": sums["auxiliary"] / sums["batches"],
-            "gradient_norm": sums["gradient_norm"] / sums["steps"],
-            "learning_rate": self._config.learning_rate * factor,
-            self._learner.objective.speed: sums["amount"] / (now - self._row_seconds),
-        }
-        if sums["consistency"]:
-            row["consistency_loss"] = sums["consistency"] / sums["batches"]
-        self._write(row)
-        self._window.zero_()
-        self._row_seconds = now
+        row = self._window.close(speed=self._learner.objective.speed)
+        self._write({"learning_rate": self._config.learning_rate * factor, **row})
 
     def _write(self, values: dict[str, float]) -> None:
         row = {
@@ -204,10 +176,6 @@ class TrainingLoop:
         if self._metrics is not None:
             self._metrics.write(row)
         self._display.show(row)
-
-    def _reduced_window(self) -> list[float]:
-        sums: list[float] = sum_over_processes(self._fabric, self._window).tolist()
-        return sums
 
     def _between_steps(self) -> bool:
         """Save what is due after a step inside an epoch; True after a signal."""
@@ -255,7 +223,7 @@ class TrainingLoop:
         if progress.next_batch == self._batches:
             progress.epoch, progress.next_batch = progress.epoch + 1, 0
         progress.ended_step = progress.step
-        self._row_seconds += time.monotonic() - began
+        self._window.pause(time.monotonic() - began)
         self._save()
         return finished
 
@@ -280,8 +248,8 @@ class TrainingLoop:
         now = time.monotonic()
         progress, metrics = self._progress, self._metrics
         progress.seconds = now - self._begin_seconds
-        progress.window = self._reduced_window()
-        progress.window_seconds = now - self._row_seconds
+        progress.window = self._window.reduced()
+        progress.window_seconds = self._window.seconds
         checkpoint = Checkpoint(
             progress=progress,
             model=self._learner.model_state(),

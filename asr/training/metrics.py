@@ -28,9 +28,13 @@ COLUMNS = (
     "validation_word_perplexity",
     "hours",
     "consistency_loss",
+    "padding",
+    "data_wait",
 )
 """Losses are nats a label, error rates fractions; hours count all resumes together. The auxiliary
-loss is the weighted sum of all losses beside `loss`; `consistency_loss` is without its weight."""
+loss is the weighted sum of all losses beside `loss`; `consistency_loss` is without its weight.
+`padding` is the share of the samples of batches, `data_wait` that of the time spent on waiting for
+the loader."""
 
 
 class MetricsWriter:

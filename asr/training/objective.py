@@ -70,6 +70,10 @@ class Objective(ABC):
     def amount(self, batch: Any) -> Tensor:  # noqa: ANN401
         """How much a batch holds, a scalar in the unit of `speed`."""
 
+    def room(self, batch: Any) -> Tensor | float:  # noqa: ANN401
+        """How much it would hold without padding."""
+        return self.amount(batch)
+
 
 class CtcObjective(Objective):
     """CTC on features of waveforms.
@@ -122,3 +126,7 @@ class CtcObjective(Objective):
     def amount(self, batch: Batch) -> Tensor:
         """Seconds of audio."""
         return batch.waveform_lengths.sum() / self._extractor.config.sample_rate_hz
+
+    def room(self, batch: Batch) -> float:
+        """Seconds of audio and padding."""
+        return batch.waveforms.numel() / self._extractor.config.sample_rate_hz

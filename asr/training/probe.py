@@ -74,17 +74,19 @@ def probe_memory(learner: Learner, batch: TrainingBatch, *, device: torch.device
     finally:
         learner.forget_gradients()
     learner.load_model_state(state)
-    peak_bytes = (
-        torch.cuda.max_memory_allocated(device)
-        if cuda
-        else resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
-    )
     logger.info(
         "largest batch: %s, peak memory %.2f GiB on %s",
         batch.size,
-        peak_bytes / 2**30,
+        peak_bytes(device) / 2**30,
         device,
     )
+
+
+def peak_bytes(device: torch.device) -> int:
+    """Most memory that this process has held: resident on the CPU, or allocated on the device."""
+    if device.type == "cuda":
+        return torch.cuda.max_memory_allocated(device)
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
 
 
 def _is_out_of_memory(error: BaseException) -> bool:

@@ -1,6 +1,7 @@
 """`train`: from a config to an experiment folder with a trained recogniser."""
 
 import logging
+from functools import partial
 from pathlib import Path
 
 from lightning.fabric import Fabric
@@ -14,10 +15,8 @@ from asr.model import CtcModel, build_model
 from asr.tokens.tokenizer import Tokenizer
 from asr.training.consistency import more_time_masks
 from asr.training.data import TrainingData, load_data, load_normalisation
-from asr.training.experiment import (
-    Experiment,
-    read_provenance,
-)
+from asr.training.dry_run import DryRun, dry_run_training
+from asr.training.experiment import Experiment, read_provenance
 from asr.training.initialise import initialise_from
 from asr.training.learner import Learner
 from asr.training.objective import CtcObjective
@@ -48,16 +47,29 @@ def train(
         ValueError: Folder, data or first weights do not fit the config, or a loss is not finite.
         OSError: Something could not be written.
     """
-
-    def build(fabric: Fabric, experiment: Experiment, begins: bool) -> Parts:
-        return _parts(config, fabric, experiment, begins=begins)
-
-    return run_training(config, out, resume=resume, init=init, build=build)
+    return run_training(config, out, resume=resume, init=init, build=partial(_parts, config))
 
 
-def _parts(
-    config: ExperimentConfig, fabric: Fabric, experiment: Experiment, *, begins: bool
-) -> Parts:
+def dry_run(config: ExperimentConfig, out: Path, *, init: Path | None = None) -> DryRun | None:
+    """Say what a training would need and take; see `dry_run_training`.
+
+    Args:
+        config: The resolved config.
+        out: The experiment folder that training would write.
+        init: Experiment or bundle whose weights come first; None for random ones.
+
+    Returns:
+        What was found; None on all processes but the main one.
+
+    Raises:
+        FileNotFoundError: A manifest, the tokenizer or weights are missing.
+        ValueError: Data or first weights do not fit the config, or memory does not suffice.
+        OSError: Something could not be written.
+    """
+    return dry_run_training(config, out, init=init, build=partial(_parts, config))
+
+
+def _parts(config: ExperimentConfig, fabric: Fabric, experiment: Experiment, begins: bool) -> Parts:
     tokenizer = Tokenizer.load(experiment.tokenizer)
     seed_weights(config.training.seed)
     model = build_model(

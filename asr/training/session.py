@@ -85,7 +85,7 @@ def run_training(
         OSError: Something could not be written.
     """
     fabric = launch(config.training)
-    experiment = _open(config, out, fabric=fabric, resume=resume, init=init)
+    experiment = open_on_main_process(config, out, fabric=fabric, resume=resume, init=init)
     newest = latest_checkpoint(experiment.checkpoints)
     checkpoint = None if newest is None else load_checkpoint(newest)
     if checkpoint is not None:
@@ -129,10 +129,27 @@ def _is_finished(config: TrainingConfig, progress: Progress) -> bool:
     return by_epochs or by_steps
 
 
-def _open(
+def open_on_main_process(
     config: AnyExperimentConfig, out: Path, *, fabric: Fabric, resume: bool, init: Path | None
 ) -> Experiment:
-    """Open the folder on the main process; what goes wrong there ends all processes alike."""
+    """`open_experiment` on the main process; what goes wrong there ends all processes alike.
+
+    Args:
+        config: The resolved config.
+        out: The folder.
+        fabric: Lightning's launched engine.
+        resume: Whether the folder may be there already.
+        init: Experiment whose weights come first; None for random ones.
+
+    Returns:
+        The folder's paths.
+
+    Raises:
+        FileNotFoundError: A manifest or the tokenizer is missing.
+        ValueError: The folder does not fit the config.
+        OSError: Something could not be written.
+        SystemExit: The main process raised one of these.
+    """
     error: ValueError | OSError | None = None
     if fabric.is_global_zero:
         try:

@@ -80,6 +80,7 @@ def test_finished_run_says_so(
         ([], "expected data.train, found nothing"),
         (["--set", "training.learning_rat=1"], "learning_rate"),
         (["--set", "training.accelerator=cuda", "--set", "training.devices=99"], "99 CUDA devices"),
+        (["--dry-run"], "expected data.train, found nothing"),
     ],
 )
 def test_mistake_is_one_line(

@@ -23,7 +23,7 @@ from asr.training.run import train
 from asr.training.validation import CtcValidator
 
 LoadConfig = Callable[..., ExperimentConfig]
-_CLOCK = ("hours", "audio_seconds_per_second")
+_CLOCK = ("hours", "audio_seconds_per_second", "data_wait")
 
 
 class _Crash(BaseException):

@@ -12,6 +12,7 @@ import torch
 import asr.recognizer
 from asr.config import ExperimentConfig
 from asr.model.weights import read_weights
+from asr.training import engine
 from asr.training.checkpoint import latest_checkpoint, load_checkpoint
 from asr.training.experiment import Experiment, read_provenance
 from asr.training.learner import Learner
@@ -39,6 +40,8 @@ def test_folder_of_a_run(load: LoadConfig, corpus: Path, tmp_path: Path) -> None
     assert rows[-1]["step"] == str(outcome.step)
     assert 0 < float(rows[-1]["validation_loss"]) < 100
     assert float(rows[0]["gradient_norm"]) > 0
+    assert 0 < float(rows[0]["padding"]) < 0.3
+    assert 0 < float(rows[0]["data_wait"]) < 1
     record = read_provenance(Experiment(out))
     assert record["hours"] > 0
     assert record["parameters"] > 1000
@@ -49,6 +52,23 @@ def test_folder_of_a_run(load: LoadConfig, corpus: Path, tmp_path: Path) -> None
     )
     (hypothesis,) = asr.recognizer.load(out).transcribe([corpus / "u00.wav"])
     assert hypothesis.duration_seconds == pytest.approx(0.8)
+
+
+@pytest.mark.parametrize(("seconds", "warned"), [(2.0, True), (1.0, False)])
+def test_slow_bfloat16_is_pointed_out(
+    *,
+    seconds: float,
+    warned: bool,
+    load: LoadConfig,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    took = {torch.bfloat16: seconds, torch.float32: 1.0}
+    monkeypatch.setattr(engine, "_product_seconds", took.get)
+    train(load("training.max_steps=1", "training.precision=bfloat16"), tmp_path / "exp")
+    message = "2.0 times as long as float32's on this processor; training.precision=float32"
+    assert (message in caplog.text) == warned
 
 
 def test_loss_falls(load: LoadConfig, tmp_path: Path) -> None:
