@@ -1,5 +1,7 @@
 """Loaders: batches for training that can resume in the middle of an epoch, and for validation."""
 
+import logging
+import os
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Protocol, TypedDict, TypeVar
@@ -14,6 +16,8 @@ from asr.data.manifest import Utterance, read_manifest
 from asr.data.sampler import DurationBatchSampler, evaluation_batches
 from asr.data.workers import loaded_batches, make_torch_loader
 from asr.schema import STRICT
+
+logger = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True, kw_only=True, config=STRICT)
@@ -229,6 +233,14 @@ def build_training_loader(
     Raises:
         ValueError: An utterance has no text, or there are fewer utterances than processes.
     """
+    processors = os.cpu_count() or config.workers
+    if config.workers > processors:
+        logger.warning(
+            "data.workers is %d where there are %d processors: loading and the model will wait for "
+            "each other; lower it",
+            config.workers,
+            processors,
+        )
     dataset = SpeechDataset(
         utterances, encode=encode, sample_rate_hz=sample_rate_hz, augment=augment, seed=seed
     )

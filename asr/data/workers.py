@@ -6,6 +6,7 @@ import multiprocessing
 import os
 import signal
 import threading
+import warnings
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from multiprocessing import forkserver
@@ -50,16 +51,17 @@ def make_torch_loader(
     context.set_forkserver_preload([__name__])
     exiting = context.Event()
     atexit.register(exiting.set)
-    return DataLoader(
-        dataset,
-        batch_sampler=keys,
-        collate_fn=collate,
-        generator=generator,
-        num_workers=workers,
-        persistent_workers=persistent,
-        multiprocessing_context=context,
-        worker_init_fn=functools.partial(_start_worker, exiting=exiting),
-    )
+    with _quiet_torch():
+        return DataLoader(
+            dataset,
+            batch_sampler=keys,
+            collate_fn=collate,
+            generator=generator,
+            num_workers=workers,
+            persistent_workers=persistent,
+            multiprocessing_context=context,
+            worker_init_fn=functools.partial(_start_worker, exiting=exiting),
+        )
 
 
 def loaded_batches(loader: DataLoader[Example | BrokenExample]) -> Iterator[Batch]:
@@ -71,11 +73,20 @@ def loaded_batches(loader: DataLoader[Example | BrokenExample]) -> Iterator[Batc
     with _signals_held_back():
         if loader.num_workers:
             forkserver.ensure_running()
-        batches = iter(loader)
+        with _quiet_torch():
+            batches = iter(loader)
     for batch in batches:
         if isinstance(batch, BrokenExample):
             raise AudioError(batch.message)
         yield batch
+
+
+@contextmanager
+def _quiet_torch() -> Iterator[None]:
+    """Without torch's paragraph on too many processes, which `build_training_loader` reports."""
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", message="This DataLoader will create")
+        yield
 
 
 @contextmanager

@@ -3,6 +3,7 @@ import os
 import signal
 import subprocess
 import sys
+import warnings
 from pathlib import Path
 
 import numpy as np
@@ -23,9 +24,6 @@ from asr.data.manifest import Utterance, write_manifest
 from asr.features.augmentation import AugmentationConfig, WaveformAugment
 
 RATE_HZ = 16000
-
-# Torch warns where there are more workers than cores.
-pytestmark = pytest.mark.filterwarnings("ignore:This DataLoader will create")
 
 
 @pytest.fixture(scope="module")
@@ -276,3 +274,14 @@ def test_validation_gives_every_utterance_unchanged(
 
 def test_validation_with_a_worker_gives_the_same(utterances: list[Utterance]) -> None:
     assert_same(list(validation_loader(utterances, workers=1)), list(validation_loader(utterances)))
+
+
+def test_more_workers_than_processors_is_one_line(
+    utterances: list[Utterance], monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    monkeypatch.setattr("os.cpu_count", lambda: 1)
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        take(training_loader(utterances, workers=2), 1)
+    (record,) = caplog.records
+    assert "data.workers is 2 where there are 1 processors" in record.getMessage()
