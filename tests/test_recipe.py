@@ -5,11 +5,11 @@ from pathlib import Path
 
 import pytest
 
-_RUN = Path(__file__).parent.parent / "recipes" / "librispeech" / "run.sh"
+_RECIPE = Path(__file__).parent.parent / "recipes" / "librispeech"
 
 
-def _run(*args: str) -> subprocess.CompletedProcess[str]:
-    command = ["bash", str(_RUN), *args]
+def _run(*args: str, script: str = "run.sh") -> subprocess.CompletedProcess[str]:
+    command = ["bash", str(_RECIPE / script), *args]
     return subprocess.run(command, capture_output=True, text=True, timeout=60, check=False)
 
 
@@ -36,3 +36,11 @@ def test_mistake_is_one_line(args: tuple[str, ...], status: int, message: str) -
     assert result.stderr.startswith("error: ")
     assert message in result.stderr
     assert result.stderr.count("\n") == 1
+
+
+def test_language_models_need_all_their_files() -> None:
+    result = _run("--exp", "exp", "--tune", "dev.jsonl", script="language_models.sh")
+    assert (result.returncode, result.stderr) == (
+        2,
+        "error: expected --test, found none; see --help\n",
+    )
