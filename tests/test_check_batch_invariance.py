@@ -1,19 +1,16 @@
 import runpy
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import pytest
 import soundfile
-from numpy.typing import NDArray
 
 from asr.data.manifest import Utterance, read_manifest, write_manifest
 from asr.decoding.hypothesis import Hypothesis
 from asr.recognizer import Recognizer, load
+from tests.conftest import NoiseMaker
 
 TOOL = Path(__file__).parents[1] / "tools" / "check_batch_invariance.py"
-NoiseMaker = Callable[..., NDArray[np.float32]]
 
 
 @pytest.fixture

@@ -1,12 +1,10 @@
 import logging
-import shutil
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
-import safetensors.torch
 import soundfile
 import torch
 from numpy.typing import NDArray
@@ -23,12 +21,11 @@ from asr.decoding.lexicon import LexiconConfig, LexiconDecoder
 from asr.decoding.longform import LongformConfig, LongformMethod
 from asr.features.extractor import FeatureExtractor, FeaturesConfig
 from asr.features.normalisation import Normalisation
-from asr.model import CtcModel
 from asr.recognizer import Recognizer, load
 from asr.tokens.tokenizer import Tokenizer
+from tests.conftest import NoiseMaker
 
 RATE_HZ = 16000
-NoiseMaker = Callable[..., NDArray[np.float32]]
 
 
 @pytest.fixture(scope="module", params=["greedy", "beam", "lexicon"])
@@ -274,62 +271,3 @@ def test_failure_inside_a_long_recording(
     [outcome] = Recognizer(LocalModel(tiny_experiment, samples[:8000]), letters).outcomes([path])
     assert "NaN" in str(outcome.error)
     assert outcome.hypothesis is None
-
-
-@pytest.fixture
-def experiment(tiny_experiment: Path, tmp_path: Path) -> Path:
-    return Path(shutil.copytree(tiny_experiment, tmp_path / "exp"))
-
-
-@pytest.mark.parametrize("name", ["config.toml", "tokenizer.model", "model.safetensors"])
-def test_incomplete_experiment(experiment: Path, name: str) -> None:
-    (experiment / name).unlink()
-    with pytest.raises(FileNotFoundError, match=f"{name} at .*; give the folder of a finished"):
-        load(experiment)
-
-
-def test_missing_normalisation(experiment: Path) -> None:
-    (experiment / "normalisation.json").unlink()
-    with pytest.raises(FileNotFoundError, match=r"normalisation\.json"):
-        load(experiment)
-
-
-def test_no_folder(tmp_path: Path) -> None:
-    with pytest.raises(FileNotFoundError, match="found no folder"):
-        load(tmp_path / "none")
-
-
-def test_damaged_weights(experiment: Path) -> None:
-    path = experiment / "model.safetensors"
-    path.write_bytes(path.read_bytes()[:1000])
-    with pytest.raises(ValueError, match=r"model.safetensors: expected weights .* damaged"):
-        load(experiment)
-
-
-def test_weights_of_another_architecture(experiment: Path) -> None:
-    text = (experiment / "config.toml").read_text()
-    (experiment / "config.toml").write_text(text.replace("layers = 2", "layers = 1"))
-    with pytest.raises(ValueError, match="weights of the configured architecture") as caught:
-        load(experiment)
-    assert "\n" not in str(caught.value)
-
-
-def test_a_pickle_is_not_loaded(experiment: Path) -> None:
-    torch.save({"weight": torch.zeros(1)}, experiment / "model.safetensors")
-    with pytest.raises(ValueError, match="expected weights in safetensors format"):
-        load(experiment)
-
-
-@pytest.mark.parametrize("device", ["toaster", "meta:x"])
-def test_unknown_device(tiny_experiment: Path, device: str) -> None:
-    with pytest.raises(ValueError, match=f"expected a device that torch can use, found '{device}'"):
-        load(tiny_experiment, device=device)
-
-
-def test_loaded_weights_are_those_of_the_file(tiny_experiment: Path) -> None:
-    model = load(tiny_experiment).acoustic_model.model
-    assert isinstance(model, CtcModel)
-    assert not model.training
-    weights = safetensors.torch.load_file(tiny_experiment / "model.safetensors")
-    for name, value in model.state_dict().items():
-        assert torch.equal(value, weights[name])

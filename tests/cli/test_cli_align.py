@@ -1,20 +1,17 @@
 import json
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import pytest
 import soundfile
 import typer
-from numpy.typing import NDArray
 from typer.testing import CliRunner, Result
 
 from asr.cli.align import align
 from asr.data.manifest import Utterance, write_manifest
+from tests.conftest import NoiseMaker
 
 RATE_HZ = 16000
-NoiseMaker = Callable[..., NDArray[np.float32]]
 
 app = typer.Typer(pretty_exceptions_enable=False)
 app.command()(align)

@@ -1,15 +1,11 @@
-from collections.abc import Callable
 from pathlib import Path
 
-import numpy as np
 import pytest
 import torch
-from numpy.typing import NDArray
 
 from asr.decoding.acoustic_model import AcousticModel
 from asr.recognizer import load
-
-NoiseMaker = Callable[..., NDArray[np.float32]]
+from tests.conftest import NoiseMaker
 
 
 @pytest.fixture(scope="module")

@@ -1,18 +1,16 @@
-from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
-from numpy.typing import NDArray
 
 from asr.decoding.aligner import Aligner
 from asr.decoding.alignment import align_labels
 from asr.decoding.longform import LongformConfig
 from asr.recognizer import Recognizer, load
+from tests.conftest import NoiseMaker
 
 RATE_HZ = 16000
-NoiseMaker = Callable[..., NDArray[np.float32]]
 
 
 @pytest.fixture(scope="module")

@@ -1,10 +1,7 @@
-from collections.abc import Callable
 from pathlib import Path
 
-import numpy as np
 import pytest
 import torch
-from numpy.typing import NDArray
 
 from asr.claims.cost import peak_bytes
 from asr.decoding.long_recordings import cut_recording, pass_bytes
@@ -14,10 +11,10 @@ from asr.model.attention import ATTENTION
 from asr.model.encoders import ENCODERS
 from asr.recognizer import load
 from asr.tokens.tokenizer import Tokenizer
-from tests.decoding.test_streaming import build
+from tests.conftest import NoiseMaker
+from tests.decoding.streams import build
 
 RATE_HZ = 16000
-NoiseMaker = Callable[..., NDArray[np.float32]]
 
 
 @pytest.mark.parametrize("encoder", sorted(ENCODERS))

@@ -1,0 +1,130 @@
+"""`asr decode` with broken files, clashes and wrong usage."""
+
+import io
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import soundfile
+
+from asr.cli.decode import collect_inputs
+from asr.decoding.hypothesis_file import read_hypotheses
+from asr.recognizer import Recognizer
+from tests.cli.decode_runs import RATE_HZ, lines, run
+from tests.conftest import NoiseMaker
+
+
+def test_bad_files_are_named_and_the_others_decoded(
+    tiny_experiment: Path, audio: Path, noise: NoiseMaker, tmp_path: Path
+) -> None:
+    bad = tmp_path / "bad"
+    bad.mkdir()
+    (bad / "empty.flac").touch()
+    (bad / "text.flac").write_text("this is text")
+    whole = (audio / "c.flac").read_bytes()
+    (bad / "truncated.flac").write_bytes(whole[: len(whole) // 2])
+    mp3 = (audio / "b" / "z.mp3").read_bytes()
+    (bad / "truncated.mp3").write_bytes(mp3[: len(mp3) // 2])
+    ogg = (audio / "b" / "x.y.OGG").read_bytes()
+    (bad / "short.ogg").write_bytes(ogg[: len(ogg) // 2])
+    with_nan = noise(1.0)
+    with_nan[100] = np.nan
+    soundfile.write(bad / "nan.wav", with_nan, RATE_HZ, subtype="FLOAT")
+    (bad / "truncated.mp3").rename(bad / "cut.mp3")
+    out = tmp_path / "hyp.jsonl"
+    arguments = [audio / "c.flac", *sorted(bad.iterdir()), tmp_path / "none.wav", audio / "a.wav"]
+    result = run(tiny_experiment, *arguments, "--out", out)
+    assert result.exit_code == 1
+    assert list(read_hypotheses(out)) == ["c", "a"]
+    errors = [line for line in result.stderr.splitlines() if line.startswith("error: ")]
+    named = sorted(line.split(": ")[1] for line in errors[:-1])
+    assert named == ["cut", "empty", "nan", "none", "short", "text", "truncated"]
+    assert all("expected" in line and "found" in line and ";" in line for line in errors)
+    assert "found 7 that cannot be decoded" in errors[-1]
+    assert "Traceback" not in result.output
+
+
+def test_too_short_clip_is_no_failure(
+    tiny_experiment: Path, noise: NoiseMaker, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    soundfile.write(tmp_path / "click.wav", noise(0.05), RATE_HZ)
+    out = tmp_path / "hyp.jsonl"
+    assert run(tiny_experiment, tmp_path / "click.wav", "--out", out).exit_code == 0
+    [record] = lines(out)
+    assert (record["text"], record["words"], record["score"]) == ("", [], 0.0)
+    assert any("click.wav" in message and "0.050 s" in message for message in caplog.messages)
+
+
+def test_nothing_is_lost_when_decoding_stops(
+    tiny_experiment: Path, audio: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    decode_batch = Recognizer.decode_batch
+    calls = 0
+
+    def fail_later(recognizer: Recognizer, waveforms: Any) -> Any:  # noqa: ANN401
+        nonlocal calls
+        calls += 1
+        if calls == 3:
+            raise KeyboardInterrupt
+        return decode_batch(recognizer, waveforms)
+
+    monkeypatch.setattr(Recognizer, "decode_batch", fail_later)
+    out = tmp_path / "hyp.jsonl"
+    result = run(tiny_experiment, audio, "--out", out, "--batch-seconds", 1)
+    assert result.exit_code != 0
+    assert not out.exists()
+    # The two longest went first.
+    assert list(read_hypotheses(tmp_path / "hyp.jsonl.part")) == ["b/z", "a"]
+    assert f"stopped: 2 of 4 inputs are decoded, in {out}.part" in result.stderr
+
+
+def test_output_that_cannot_be_written_is_found_before_loading(tmp_path: Path) -> None:
+    (tmp_path / "file").touch()
+    soundfile.write(tmp_path / "a.wav", np.zeros(100), RATE_HZ)
+    out = tmp_path / "file" / "hyp.jsonl"
+    result = run(tmp_path / "no-experiment", tmp_path / "a.wav", "--out", out)
+    assert isinstance(result.exception, OSError)
+    assert "expected to write" in str(result.exception)
+
+
+def test_experiment_that_is_none_leaves_no_output(audio: Path, tmp_path: Path) -> None:
+    out = tmp_path / "new" / "hyp.jsonl"
+    result = run(tmp_path / "no-experiment", audio, "--out", out)
+    assert isinstance(result.exception, FileNotFoundError)
+    assert list(out.parent.iterdir()) == []
+
+
+@pytest.mark.parametrize(
+    "arguments", [["exp"], ["exp", "a.wav"], ["exp", "a.wav", "--out", "h", "--decoder", "magic"]]
+)
+def test_wrong_usage(arguments: list[str]) -> None:
+    assert run(*arguments).exit_code == 2
+
+
+@pytest.mark.parametrize("stdin", ["", "\n\n"])
+def test_empty_list_of_files(stdin: str) -> None:
+    with pytest.raises(ValueError, match="expected audio to decode, found no file name"):
+        collect_inputs(["-"], standard_input=io.StringIO(stdin))
+
+
+def test_folder_without_audio(tmp_path: Path) -> None:
+    with pytest.raises(ValueError, match=r"expected audio files \(.flac.* below"):
+        collect_inputs([str(tmp_path)], standard_input=[])
+
+
+def test_clash_of_ids_names_both(audio: Path) -> None:
+    other = audio / "b" / "c.wav"
+    with pytest.raises(ValueError, match=r"found 'c' for .*audio/c.flac and .*b/c.wav; give"):
+        collect_inputs([str(audio / "c.flac"), str(other)], standard_input=[])
+
+
+def test_folders_with_the_same_names_clash(audio: Path) -> None:
+    with pytest.raises(ValueError, match="expected a different id for each input"):
+        collect_inputs([str(audio), str(audio)], standard_input=[])
+
+
+def test_an_empty_manifest_is_an_error(tmp_path: Path) -> None:
+    (tmp_path / "m.jsonl").touch()
+    with pytest.raises(ValueError, match="expected audio to decode"):
+        collect_inputs([str(tmp_path / "m.jsonl")], standard_input=[])
