@@ -5,6 +5,8 @@ from pathlib import Path
 
 import pytest
 
+from asr.config import load_config
+
 _RECIPE = Path(__file__).parent.parent / "recipes" / "librispeech"
 
 
@@ -44,3 +46,18 @@ def test_language_models_need_all_their_files() -> None:
         2,
         "error: expected --test, found none; see --help\n",
     )
+
+
+def test_every_addition_is_a_setting_of_the_configs() -> None:
+    lines = (_RECIPE / "conf" / "additions.txt").read_text(encoding="utf-8").splitlines()
+    rows = [line.split() for line in lines if not line.startswith("#")]
+    assert rows[0] == ["base"]
+    assert len({row[0] for row in rows}) == len(rows)
+    for name in ("conformer_tiny", "conformer_mini"):
+        path = _RECIPE / "conf" / f"{name}.toml"
+        loaded = [
+            load_config(path, [word for word in row[1:] if "." in word and "=" in word])
+            for row in rows
+        ]
+        plain = [row[0] for row, config in zip(rows, loaded, strict=True) if config == loaded[0]]
+        assert plain == ["base", "pieces_32", "characters"]

@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# Train attention mechanisms and encoders on one corpus with one budget, and compare their word error rates.
+# Train attention mechanisms, encoders or variants of a config on one corpus with one budget, and compare their WER.
 set -euo pipefail
 
 usage() {
@@ -9,13 +9,15 @@ recipes/librispeech/compare.sh [option ...] [-- section.key=value ...]
   --corpus NAME     synthetic (default) or mini
   --data DIR        as for run.sh
   --rows A,B        rows CONFIG:WORD (default: the corpus's config with every word, and the other encoders)
-  --against ROW     the row that others are compared with (default: the config with full)
+  --variants FILE   rows are the lines of FILE instead: a name, then options of run.sh and overrides of the
+                    corpus's config, such as those of conf/additions.txt
+  --against ROW     the row that others are compared with (default: the config with full, or the first variant)
   --seeds N         runs of each row (default 3)
   --train-splits, --dev-splits, --test-splits   as for run.sh
-  --results DIR     a small file for each run (default: recipes/librispeech/results/<corpus>)
+  --results DIR     a small file for each run (default: recipes/librispeech/results/<corpus>[-<name of FILE>])
   section.key=value overrides of every config
 
-Each run is a run.sh of its own in exp/compare-<corpus>. A run whose file is in --results is not repeated; an interrupted
+Each run is a run.sh of its own in exp/compare-<corpus>[-<name of FILE>]. A run whose file is in --results is not repeated; an interrupted
 one goes on. The table is printed at the end, and again by running this command again.
 HELP
 }
@@ -26,12 +28,12 @@ fail() {
 }
 
 repository=$(cd "$(dirname "${BASH_SOURCE[0]}")/../.." && pwd)
-corpus=synthetic data="" rows="" against="" seeds=3 results="" train_splits="" dev_splits="" test_splits=""
+corpus=synthetic data="" rows="" variants="" against="" seeds=3 results="" train_splits="" dev_splits="" test_splits=""
 while (($#)); do
     case $1 in
     -h | --help) usage && exit 0 ;;
     --) shift && break ;;
-    --corpus | --data | --rows | --against | --seeds | --results | --train-splits | --dev-splits | --test-splits)
+    --corpus | --data | --rows | --variants | --against | --seeds | --results | --train-splits | --dev-splits | --test-splits)
         (($# > 1)) || status=2 fail "expected a value after $1; see --help"
         name=${1#--}
         printf -v "${name//-/_}" %s "$2"
@@ -47,11 +49,30 @@ synthetic) config=conformer_tiny others=transformer_tiny:transformer_xl,lite_tra
 mini) config=conformer_mini others="" ;;
 *) status=2 fail "expected --corpus synthetic or mini, found $corpus" ;;
 esac
-: "${rows:=$config:${words//,/,$config:}${others:+,$others}}"
-: "${against:=$config:full}"
+declare -A settings # of each row, one word after the other
+if [[ -n $variants ]]; then
+    [[ -z $rows ]] || status=2 fail "expected --rows or --variants, found both; leave one out"
+    [[ -f $variants ]] || fail "expected variants at $variants, found no file; give --variants FILE"
+    names=()
+    while read -r name words; do
+        [[ -z $name || $name == \#* ]] && continue
+        names+=("$name")
+        settings[$name]="--config $repository/recipes/librispeech/conf/$config.toml $words"
+    done <"$variants"
+    suffix=-$(basename "$variants" .txt)
+    : "${against:=${names[0]}}"
+else
+    : "${rows:=$config:${words//,/,$config:}${others:+,$others}}"
+    IFS=, read -ra names <<<"$rows"
+    for name in "${names[@]}"; do
+        settings[$name]="--config $repository/recipes/librispeech/conf/${name%%:*}.toml model.attention.kind=${name##*:}"
+    done
+    suffix=""
+    : "${against:=$config:full}"
+fi
 : "${test_splits:=$([[ $corpus == synthetic ]] && echo synthetic-test || echo dev-clean-2)}"
-results=${results:-$repository/recipes/librispeech/results/$corpus}
-root=$repository/exp/compare-$corpus
+results=${results:-$repository/recipes/librispeech/results/$corpus$suffix}
+root=$repository/exp/compare-$corpus$suffix
 options=(--corpus "$corpus" --test-splits "$test_splits")
 for name in data train_splits dev_splits; do
     [[ -z ${!name} ]] || options+=("--${name//_/-}" "${!name}")
@@ -62,13 +83,16 @@ compare_results() {
 }
 
 for seed in $(seq "$seeds"); do
-    for row in ${rows//,/ }; do
+    for row in "${names[@]}"; do
         name=${row/:/-}-$seed
         [[ -e $results/$name.json ]] && continue
         echo "== $row, seed $seed" >&2
-        "$repository/recipes/librispeech/run.sh" "${options[@]}" --exp "$root/$name" \
-            --config "$repository/recipes/librispeech/conf/${row%%:*}.toml" \
-            -- "model.attention.kind=${row##*:}" "training.seed=$seed" "$@"
+        own=() overrides=("training.seed=$seed")
+        for word in ${settings[$row]}; do
+            if [[ $word == *.*=* ]]; then overrides+=("$word"); else own+=("$word"); fi
+        done
+        "$repository/recipes/librispeech/run.sh" "${options[@]}" "${own[@]}" --exp "$root/$name" \
+            -- "${overrides[@]}" "$@"
         splits=()
         for split in ${test_splits//,/ }; do splits+=("$split=$root/$name.data/$split.jsonl"); done
         compare_results record --exp "$root/$name" \
