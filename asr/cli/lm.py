@@ -11,8 +11,9 @@ from asr.cli.json_file import write_json
 from asr.cli.lm_rescore import rescore
 from asr.cli.lm_tune import tune
 from asr.cli.train import report_outcome
+from asr.ngram.arpa import NgramModel
 from asr.scoring.perplexity import Perplexity
-from asr.tokens.text_corpus import read_text_corpus
+from asr.tokens.text_corpus import normalised_sentences, read_text_corpus
 from asr.tokens.tokenizer import Tokenizer
 
 app = typer.Typer(
@@ -27,31 +28,51 @@ app.command()(rescore)
 def train(
     *,
     kind: Annotated[
-        Literal["ngram", "transformer"], typer.Option("--type", help="Kind of language model.")
+        Literal["ngram", "word-ngram", "transformer"],
+        typer.Option(
+            "--type",
+            help="Kind of language model; word-ngram is over words, the others over pieces.",
+        ),
     ],
     text: Annotated[
         list[Path],
         typer.Option(
             help="Text, plain or .gz, one sentence a line, or a manifest (.jsonl); repeat it for "
-            "several files (ngram)."
+            "several files (n-grams)."
+        ),
+    ],
+    out: Annotated[
+        Path,
+        typer.Option(
+            help="Folder to write, or ARPA file (.arpa, .arpa.gz) of a word-ngram; it must be new "
+            "unless --resume is given."
         ),
     ],
     tokenizer: Annotated[
-        Path, typer.Option(help="The recogniser's tokenizer: a file, or the folder that holds it.")
-    ],
-    out: Annotated[
-        Path, typer.Option(help="Folder to write; it must be new unless --resume is given.")
-    ],
+        Path | None,
+        typer.Option(
+            help="The recogniser's tokenizer: a file, or the folder that holds it; not for a "
+            "word-ngram."
+        ),
+    ] = None,
     order: Annotated[
         int | None,
         typer.Option(
-            min=2, help="ngram: token pieces in the longest n-grams; kenlm reads up to 6."
+            min=2, help="n-grams: pieces or words in the longest of them; kenlm reads up to 6."
+        ),
+    ] = None,
+    min_word_count: Annotated[
+        int | None,
+        typer.Option(
+            min=1,
+            help="word-ngram: how often a word must occur; rarer ones are never recognised. By "
+            "default once.",
         ),
     ] = None,
     min_counts: Annotated[
         str | None,
         typer.Option(
-            help="ngram: how often n-grams of order 1, 2, ... must occur to stay, such as "
+            help="n-grams: how often those of order 1, 2, ... must occur to stay, such as "
             "1,1,2,2; by default all stay."
         ),
     ] = None,
@@ -71,25 +92,33 @@ def train(
         bool, typer.Option("--resume", help="transformer: go on where training stopped.")
     ] = False,
 ) -> None:
-    """Train a language model over a recogniser's token pieces.
+    """Train a language model over a recogniser's token pieces, or over words.
 
     An n-gram model is an interpolated modified Kneser-Ney estimate, written
     as an ARPA file that kenlm reads. A Transformer is trained like a
     recogniser, with any attention that can be causal; Ctrl-C saves and
     stops. Sentences with characters that the tokenizer lacks are left out.
     """
-    if kind == "ngram":
+    if kind != "transformer":
         _refuse(kind, {"--config": config, "--validation": validation, "--set": overrides})
         if order is None:
-            raise typer.BadParameter("expected --order with --type ngram, found none")
-        _train_ngram(text, tokenizer, out, order=order, min_counts=min_counts)
+            raise typer.BadParameter(f"expected --order with --type {kind}, found none")
+        counts = None if min_counts is None else _integers(min_counts)
+        if kind == "word-ngram":
+            _refuse(kind, {"--tokenizer": tokenizer})
+            _train_word_ngram(text, out, order, min_word_count or 1, counts)
+        else:
+            _refuse(kind, {"--min-word-count": min_word_count})
+            _train_ngram(text, _given(tokenizer, kind), out, order, counts)
         return
-    _refuse(kind, {"--order": order, "--min-counts": min_counts})
+    _refuse(
+        kind, {"--order": order, "--min-counts": min_counts, "--min-word-count": min_word_count}
+    )
     if config is None or validation is None or len(text) != 1:
         raise typer.BadParameter(
             "expected --config, --validation and one --text with --type transformer"
         )
-    paths = {"train": text[0], "validation": validation, "tokenizer": tokenizer}
+    paths = {"train": text[0], "validation": validation, "tokenizer": _given(tokenizer, kind)}
     settings = [f"data.{name}={path}" for name, path in paths.items()]
     _train_transformer(config, out, [*settings, *(overrides or [])], resume=resume)
 
@@ -100,23 +129,49 @@ def _refuse(kind: str, options: Mapping[str, object]) -> None:
         raise typer.BadParameter(f"expected no {', '.join(given)} with --type {kind}")
 
 
+def _given(tokenizer: Path | None, kind: str) -> Path:
+    if tokenizer is None:
+        raise typer.BadParameter(f"expected --tokenizer with --type {kind}, found none")
+    return tokenizer
+
+
+def _train_word_ngram(
+    text: Sequence[Path],
+    out: Path,
+    order: int,
+    min_word_count: int,
+    min_counts: Sequence[int] | None,
+) -> None:
+    from asr.ngram.word_model import train_word_ngram
+
+    model = train_word_ngram(
+        normalised_sentences(text),
+        out,
+        order=order,
+        min_word_count=min_word_count,
+        min_counts=min_counts,
+    )
+    print(f"{_sizes(model)} in {out}")
+
+
+def _sizes(model: NgramModel) -> str:
+    return ", ".join(f"{len(each.grams)} {n}-grams" for n, each in enumerate(model.orders, start=1))
+
+
 def _train_ngram(
-    text: Sequence[Path], tokenizer: Path, out: Path, *, order: int, min_counts: str | None
+    text: Sequence[Path],
+    tokenizer: Path,
+    out: Path,
+    order: int,
+    min_counts: Sequence[int] | None,
 ) -> None:
     from asr.ngram.model import train_ngram
 
     pieces = Tokenizer.load(tokenizer)
     corpus = read_text_corpus(text, pieces)
-    model = train_ngram(
-        corpus,
-        pieces,
-        out,
-        order=order,
-        min_counts=None if min_counts is None else _integers(min_counts),
-    )
-    sizes = (f"{len(each.grams)} {n}-grams" for n, each in enumerate(model.orders, start=1))
+    model = train_ngram(corpus, pieces, out, order=order, min_counts=min_counts)
     print(
-        f"{', '.join(sizes)} from {corpus.tokens} tokens, {corpus.words} words, "
+        f"{_sizes(model)} from {corpus.tokens} tokens, {corpus.words} words, "
         f"{len(corpus.sentences)} sentences, in {out}"
     )
 

@@ -62,14 +62,13 @@ def read_text_corpus(paths: Iterable[Path], tokenizer: Tokenizer) -> TextCorpus:
     sentences: list[NDArray[np.int32]] = []
     words = left_out = out_of_vocabulary_words = 0
     unknown_characters: set[str] = set()
-    for line in chain.from_iterable(map(_sentences, paths)):
-        text = normalise(line)
+    for text in normalised_sentences(paths):
         unknown = tokenizer.unknown_characters(text)
         if unknown:
             left_out += 1
             out_of_vocabulary_words += sum(not unknown.isdisjoint(word) for word in text.split())
             unknown_characters |= unknown
-        elif text:
+        else:
             words += text.count(" ") + 1
             sentences.append(np.array(tokenizer.encode(text), dtype=np.int32))
     if left_out:
@@ -86,6 +85,18 @@ def read_text_corpus(paths: Iterable[Path], tokenizer: Tokenizer) -> TextCorpus:
         out_of_vocabulary_words=out_of_vocabulary_words,
         unknown_characters=frozenset(unknown_characters),
     )
+
+
+def normalised_sentences(paths: Iterable[Path]) -> Iterator[str]:
+    """Read text; arguments and errors as in `read_text_corpus`.
+
+    Yields:
+        Each sentence that has words, normalised.
+    """
+    for line in chain.from_iterable(map(_sentences, paths)):
+        text = normalise(line)
+        if text:
+            yield text
 
 
 def text_lines(path: Path) -> Iterator[str]:

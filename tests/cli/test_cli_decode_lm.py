@@ -4,7 +4,9 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from typer.testing import CliRunner
 
+from asr.cli.lm import app as lm_app
 from asr.decoding.beam import BeamConfig, BeamSearch
 from asr.decoding.hypothesis_file import read_hypotheses
 from asr.ngram.model import load_ngram, train_ngram
@@ -140,3 +142,18 @@ def test_language_model_that_is_none(tiny_experiment: Path, audio: Path, tmp_pat
     result = run("no-experiment", "a.wav", "--out", tmp_path / "h", "--lm", tmp_path / "none.arpa")
     assert isinstance(result.exception, FileNotFoundError)
     assert "none.arpa, found nothing; give a folder that" in str(result.exception)
+
+
+def test_word_level_language_model_of_ones_own(
+    tiny_experiment: Path, audio: Path, tmp_path: Path
+) -> None:
+    (tmp_path / "text.txt").write_text("the quick dog\na dog jumps\n")
+    arpa, out = tmp_path / "own.arpa.gz", tmp_path / "hyp.jsonl"
+    words = ["train", "--type", "word-ngram", "--text", str(tmp_path / "text.txt")]
+    trained = CliRunner().invoke(lm_app, [*words, "--order", "2", "--out", str(arpa)])
+    assert trained.stdout == f"8 1-grams, 8 2-grams in {arpa}\n"
+    result = run(tiny_experiment, audio, "--out", out, "--lm", arpa, "--word-score", 20)
+    assert result.exit_code == 0, result.output
+    found = {word.word for item in read_hypotheses(out).values() for word in item.words}
+    assert found
+    assert found <= {"THE", "QUICK", "DOG", "A", "JUMPS"}

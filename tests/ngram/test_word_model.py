@@ -1,0 +1,61 @@
+"""Language models over words, as kenlm reads them."""
+
+from pathlib import Path
+
+import kenlm
+import pytest
+
+from asr.ngram.arpa import read_arpa
+from asr.ngram.word_model import train_word_ngram
+
+_SENTENCES = ["THE DOG BARKS", "THE FOX JUMPS", "A DOG JUMPS", "THE DOG", "A FOX BARKS"]
+
+
+@pytest.mark.parametrize("name", ["words.arpa", "words.arpa.gz"])
+def test_probabilities_sum_to_one(tmp_path: Path, name: str) -> None:
+    train_word_ngram(_SENTENCES, tmp_path / "new" / name, order=3)
+    model = kenlm.Model(str(tmp_path / "new" / name))
+    assert model.order == 3
+    assert set(read_arpa(tmp_path / "new" / name).words) == {
+        *("<s>", "</s>", "<unk>"),
+        *("A", "BARKS", "DOG", "FOX", "JUMPS", "THE"),
+    }
+    words = ["A", "BARKS", "DOG", "FOX", "JUMPS", "THE", "</s>", "<unk>"]
+    for history in ([], ["THE"], ["THE", "DOG"], ["A", "FOX"]):
+        before = _state(model, history)
+        total = sum(10 ** model.BaseScore(before, word, kenlm.State()) for word in words)
+        assert total == pytest.approx(1, abs=1e-5)
+    assert model.score("THE DOG") > model.score("DOG THE") + 1
+
+
+def _state(model: kenlm.Model, history: list[str]) -> kenlm.State:
+    state = kenlm.State()
+    model.BeginSentenceWrite(state)
+    for word in history:
+        before, state = state, kenlm.State()
+        model.BaseScore(before, word, state)
+    return state
+
+
+def test_rare_words_are_unknown(tmp_path: Path) -> None:
+    out = tmp_path / "words.arpa"
+    train_word_ngram([*_SENTENCES, "THE RARE CAT"], out, order=2, min_word_count=2)
+    model = kenlm.Model(str(out))
+    assert "CAT" not in model
+    assert "FOX" in model
+    # "THE" was followed by a rare word once, the beginning of a sentence never.
+    after_the, begin = _state(model, ["THE"]), _state(model, [])
+    scores = [model.BaseScore(each, "RARE", kenlm.State()) for each in (after_the, begin)]
+    assert scores[0] > scores[1]
+
+
+def test_mistakes(tmp_path: Path) -> None:
+    with pytest.raises(ValueError, match=r"name ends in \.arpa or \.arpa\.gz, found .*folder"):
+        train_word_ngram(_SENTENCES, tmp_path / "folder", order=2)
+    out = tmp_path / "words.arpa"
+    with pytest.raises(ValueError, match="expected sentences to count n-grams in, found none"):
+        train_word_ngram([], out, order=2)
+    assert not out.exists()
+    out.touch()
+    with pytest.raises(ValueError, match="expected a new file"):
+        train_word_ngram(_SENTENCES, out, order=2)
