@@ -29,6 +29,7 @@ def test_help_names_every_option() -> None:
         (("--corpus",), 2, "expected a value after --corpus"),
         (("--corpus", "huge"), 2, "expected --corpus synthetic, mini, 100h or 960h, found huge"),
         (("--lm-text", "x"), 1, "expected text at x, found no file"),
+        (("--lm-unit", "tokens"), 2, "expected --lm-unit pieces or words, found tokens"),
         (("--config", "none.toml"), 1, "expected a config at none.toml"),
     ],
 )

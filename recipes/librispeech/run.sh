@@ -17,7 +17,9 @@ recipes/librispeech/run.sh [option ...] [-- section.key=value ...]
   --token-type TYPE    unigram, bpe or char (default: unigram)
   --lm-text FILE       text, plain or .gz, one sentence a line: trains a language model on it and on the training
                        transcripts, and decodes with it too
-  --lm-order N         token pieces in its longest n-grams (default 6)
+  --lm-unit UNIT       pieces (default), or words: only words of the texts are then found, with fewer errors where the
+                       texts have nearly all of them; installs kenlm and flashlight-text
+  --lm-order N         units in its longest n-grams (default 6 pieces or 3 words)
   --device NAME        device to decode on (default: cpu)
   --stage N            first stage (default 1)
   --stop-stage N       last stage (default 8)
@@ -36,13 +38,13 @@ fail() {
 
 repository=$(cd "$(dirname "${BASH_SOURCE[0]}")/../.." && pwd)
 corpus=synthetic data="" exp="" config="" train_splits="" dev_splits="" test_splits=""
-vocab_size="" token_type=unigram lm_text="" lm_order=6 device=cpu stage=1 stop_stage=8
+vocab_size="" token_type=unigram lm_text="" lm_unit=pieces lm_order="" device=cpu stage=1 stop_stage=8
 while (($#)); do
     case $1 in
     -h | --help) usage && exit 0 ;;
     --) shift && break ;;
     --corpus | --data | --exp | --config | --train-splits | --dev-splits | --test-splits | \
-        --vocab-size | --token-type | --lm-text | --lm-order | --device | --stage | --stop-stage)
+        --vocab-size | --token-type | --lm-text | --lm-unit | --lm-order | --device | --stage | --stop-stage)
         (($# > 1)) || status=2 fail "expected a value after $1; see --help"
         name=${1#--}
         printf -v "${name//-/_}" %s "$2"
@@ -72,8 +74,15 @@ exp=${exp:-$repository/exp/$corpus-$config_name}
 [[ -f $config ]] || fail "expected a config at $config, found no file; give --config FILE"
 [[ -z $lm_text || -f $lm_text ]] || fail "expected text at $lm_text, found no file; give --lm-text FILE"
 
+case $lm_unit in
+pieces) : "${lm_order:=6}" ;;
+words) : "${lm_order:=3}" ;;
+*) status=2 fail "expected --lm-unit pieces or words, found $lm_unit" ;;
+esac
+
 extras=()
-[[ $corpus == synthetic && -z $data ]] && extras=(synthetic)
+[[ $corpus == synthetic && -z $data ]] && extras+=(synthetic)
+[[ -n $lm_text && $lm_unit == words ]] && extras+=(lm)
 "$repository/tools/setup.sh" "${extras[@]}"
 asr=("$repository/.venv/bin/asr")
 
@@ -148,7 +157,21 @@ if running 6; then
 fi
 
 [[ -n $lm_text ]] || exit 0
-lm=$exp.data/lm
+if [[ $lm_unit == words ]]; then
+    lm=$manifests/words.arpa.gz fused=(--lm "$lm")
+else
+    lm=$manifests/lm fused=(--lm "$lm" --beam-size 16)
+fi
+train_lm() {
+    local texts=(--text "$lm_text" --text "$manifests/train.jsonl")
+    if [[ $lm_unit == words ]]; then
+        [[ -e $lm ]] || "${asr[@]}" lm train --type word-ngram --order "$lm_order" "${texts[@]}" --out "$lm"
+    elif [[ ! -e $lm/lm.toml ]]; then
+        rm -rf "$lm"
+        "${asr[@]}" lm train --type ngram --order "$lm_order" "${texts[@]}" \
+            --tokenizer "$manifests/tokenizer" --out "$lm"
+    fi
+}
 tuned_weights() { # the options that `asr lm tune` found, one word a line
     "$repository/.venv/bin/python" -c 'import json, sys
 for option in json.load(open(sys.argv[1]))["options"].items(): print(*option, sep="\n")' \
@@ -156,16 +179,12 @@ for option in json.load(open(sys.argv[1]))["options"].items(): print(*option, se
 }
 if running 7; then
     announce 7 "language model"
-    [[ -e $lm/lm.toml ]] || {
-        rm -rf "$lm"
-        "${asr[@]}" lm train --type ngram --order "$lm_order" --text "$lm_text" \
-            --text "$manifests/train.jsonl" --tokenizer "$manifests/tokenizer" --out "$lm"
-    }
+    train_lm
     # n-best lists are short of what other weights would find: the second round searches with those of the first.
     weights=()
     for _ in 1 2; do
         "${asr[@]}" decode "$exp" "$manifests/validation.jsonl" --out "$exp/decoded/lm/validation.jsonl" \
-            --lm "$lm" --beam-size 16 --nbest 16 "${weights[@]}" --device "$device"
+            "${fused[@]}" --nbest 16 "${weights[@]}" --device "$device"
         "${asr[@]}" lm tune "$exp/decoded/lm/validation.jsonl" --ref "$manifests/validation.jsonl" \
             --json "$exp/decoded/lm/weights.json" >&2
         mapfile -t weights < <(tuned_weights)
@@ -177,7 +196,7 @@ if running 8; then
     mapfile -t weights < <(tuned_weights)
     for split in ${test_splits//,/ }; do
         "${asr[@]}" decode "$exp" "$manifests/$split.jsonl" --out "$exp/decoded/lm/$split.jsonl" \
-            --lm "$lm" --beam-size 16 "${weights[@]}" --device "$device"
+            "${fused[@]}" "${weights[@]}" --device "$device"
         report "$split" "$exp/decoded/lm" --against "$exp/decoded/$split.jsonl"
     done
 fi
