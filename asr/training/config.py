@@ -57,8 +57,9 @@ class TrainingConfig:
     """Machines, started by torchrun or SLURM."""
     strategy: Literal["ddp", "fsdp"] = "ddp"
     """With several devices: each holds all weights, or a share of them."""
-    precision: Literal["float32", "bfloat16"] = "float32"
-    """Arithmetic of the model's large products; weights, loss and optimizer are float32."""
+    precision: Literal["auto", "float32", "bfloat16"] = "float32"
+    """Arithmetic of the model's large products; weights, loss and optimizer are float32. `auto`
+    takes bfloat16 where the processor or GPU is faster with it."""
     threads: int = Field(default=0, ge=0)
     """CPU threads of each process; 0 takes torch's default."""
     memory_probe: bool = True

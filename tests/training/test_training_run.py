@@ -1,6 +1,7 @@
 """`train` from end to end in one process."""
 
 import csv
+import logging
 import os
 from collections.abc import Callable
 from pathlib import Path
@@ -54,11 +55,19 @@ def test_folder_of_a_run(load: LoadConfig, corpus: Path, tmp_path: Path) -> None
     assert hypothesis.duration_seconds == pytest.approx(0.8)
 
 
-@pytest.mark.parametrize(("seconds", "warned"), [(2.0, True), (1.0, False)])
-def test_slow_bfloat16_is_pointed_out(
+@pytest.mark.parametrize(
+    ("precision", "seconds", "logged"),
+    [
+        ("bfloat16", 2.0, "bfloat16 is slower than float32 on this processor; training.precision="),
+        ("auto", 2.0, "precision: float32"),
+        ("auto", 1.0, "precision: bfloat16"),
+    ],
+)
+def test_precision_fits_the_processor(
     *,
+    precision: str,
     seconds: float,
-    warned: bool,
+    logged: str,
     load: LoadConfig,
     tmp_path: Path,
     monkeypatch: pytest.MonkeyPatch,
@@ -66,9 +75,9 @@ def test_slow_bfloat16_is_pointed_out(
 ) -> None:
     took = {torch.bfloat16: seconds, torch.float32: 1.0}
     monkeypatch.setattr(engine, "_product_seconds", took.get)
-    train(load("training.max_steps=1", "training.precision=bfloat16"), tmp_path / "exp")
-    message = "2.0 times as long as float32's on this processor; training.precision=float32"
-    assert (message in caplog.text) == warned
+    with caplog.at_level(logging.INFO):
+        train(load("training.max_steps=1", f"training.precision={precision}"), tmp_path / "exp")
+    assert logged in caplog.text
 
 
 def test_loss_falls(load: LoadConfig, tmp_path: Path) -> None:
