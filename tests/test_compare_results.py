@@ -14,7 +14,7 @@ from tools.compare_results import _holm, main
 from tools.joined_errors import group_by_length, joined_errors
 
 
-def _record(folder: Path, row: str, seed: int, errors: list[int]) -> None:
+def _record(folder: Path, row: str, seed: int, errors: list[int], *, joined: bool = True) -> None:
     record = {
         "row": row,
         "seed": seed,
@@ -23,7 +23,9 @@ def _record(folder: Path, row: str, seed: int, errors: list[int]) -> None:
         "hours": 0.5,
         "audio_seconds_per_second": 80.0,
         "errors": {"test": [[each, 10] for each in errors]},
-        "joined": {"test": {"30": [[4, 80]] * 9, "120": [[seed, 10]], "600": "too long"}},
+        "joined": {
+            "test": {"30": [[4, 80]] * 9, "120": [[seed, 10]], "600": "too long"} if joined else {}
+        },
     }
     (folder / f"{row}-{seed}.json").write_text(json.dumps(record), encoding="utf-8")
 
@@ -57,6 +59,19 @@ def test_table_pools_seeds_and_compares_the_same_seeds(
     assert rows[2][5:] == ["2.00 M", "80", "1.00"]
     assert joined[0] == ["alike", "10.00", "5.00", "10.00", "refused"]
     assert joined[1] == ["base", "15.00", "5.00", "15.00", "refused"]
+
+
+def test_rows_without_joined_recordings_have_one_table(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    _record(tmp_path, "base", 1, [1] * 40, joined=False)
+    monkeypatch.setattr(
+        "sys.argv", ["compare_results.py", "table", str(tmp_path), "--against", "base"]
+    )
+    main()
+    printed = capsys.readouterr().out
+    assert "| base | 10.00" in printed
+    assert "joined" not in printed
 
 
 def test_groups_reach_the_length_and_a_short_rest_is_left_out() -> None:

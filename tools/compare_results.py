@@ -1,11 +1,12 @@
 """What compare.sh keeps of each run, and the table made of it.
 
-    python -m tools.compare_results record --exp EXP --row ROW --seed N --out F SPLIT=MANIFEST ...
+    python -m tools.compare_results record --exp EXP --row ROW --seed N --out F [--joined] \
+        SPLIT=MANIFEST ...
     python -m tools.compare_results table FOLDER --against ROW
 
-A run's record holds the errors of each utterance, and of utterances joined to longer recordings, so
-that the tables need no other file. Seeds are pooled: an utterance's errors are their sum over the
-seeds of its row.
+A run's record holds the errors of each utterance, with --joined also of utterances joined to longer
+recordings, so that the tables need no other file. Seeds are pooled: an utterance's errors are their
+sum over the seeds of its row.
 """
 
 import argparse
@@ -37,6 +38,7 @@ def main() -> None:
     one.add_argument("--row", required=True)
     one.add_argument("--seed", type=int, required=True)
     one.add_argument("--out", type=Path, required=True)
+    one.add_argument("--joined", action="store_true")
     one.add_argument("splits", nargs="+", metavar="SPLIT=MANIFEST")
     one.set_defaults(run=_record)
     table = commands.add_parser("table")
@@ -70,7 +72,7 @@ def _record(args: argparse.Namespace) -> None:
         record["errors"][split] = [[count.errors, count.reference_length] for count in counts]
         record["joined"][split] = {
             str(seconds): joined_errors(args.exp, references, seconds=seconds)
-            for seconds in _JOINED_SECONDS
+            for seconds in (_JOINED_SECONDS if args.joined else ())
         }
     args.out.parent.mkdir(parents=True, exist_ok=True)
     part = args.out.with_suffix(".part")
@@ -94,6 +96,8 @@ def _table(args: argparse.Namespace) -> None:
         ordered = sorted(rows, key=lambda row: lines[row]["wer"])
         for row in ordered:
             print(_text(row, lines[row], adjusted.get(row)))
+        if not all(record["joined"][split] for record in records):
+            continue
         print(f"\n{split}, utterances joined and decoded in one pass\n")
         print("| row | as they are |", *(f"{seconds} s |" for seconds in _JOINED_SECONDS))
         print("| --- " * (2 + len(_JOINED_SECONDS)) + "|")

@@ -59,7 +59,7 @@ if [[ -n $variants ]]; then
         names+=("$name")
         settings[$name]="--config $repository/recipes/librispeech/conf/$config.toml $words"
     done <"$variants"
-    suffix=-$(basename "$variants" .txt)
+    suffix=-$(basename "$variants" .txt) joined=""
     : "${against:=${names[0]}}"
 else
     : "${rows:=$config:${words//,/,$config:}${others:+,$others}}"
@@ -67,7 +67,7 @@ else
     for name in "${names[@]}"; do
         settings[$name]="--config $repository/recipes/librispeech/conf/${name%%:*}.toml model.attention.kind=${name##*:}"
     done
-    suffix=""
+    suffix="" joined=yes # longer recordings are what attention is asked about
     : "${against:=$config:full}"
 fi
 : "${test_splits:=$([[ $corpus == synthetic ]] && echo synthetic-test || echo dev-clean-2)}"
@@ -96,7 +96,7 @@ for seed in $(seq "$seeds"); do
         splits=()
         for split in ${test_splits//,/ }; do splits+=("$split=$root/$name.data/$split.jsonl"); done
         compare_results record --exp "$root/$name" \
-            --row "$row" --seed "$seed" --out "$results/$name.json" "${splits[@]}"
+            --row "$row" --seed "$seed" --out "$results/$name.json" ${joined:+--joined} "${splits[@]}"
     done
 done
 compare_results table "$results" --against "$against"
