@@ -36,6 +36,7 @@ from tools.peers.worker import MATRIX_PRODUCT, Job
 _VENV = Path(__file__).parent.parent / ".venv-peers"
 _KINDS = ("float32", "bfloat16")
 _WORKS = ("inference", "training")
+_BATCHES = ("even", "mixed")
 _PRODUCT_SIZE = 4096
 
 
@@ -47,9 +48,8 @@ def main() -> None:
     texts = [f"torch {torch.__version__} on {args.device}, {args.repeats} repeats"]
     texts.append("\n".join(f"- {name}: {SYSTEMS[name].note}" for name in args.systems))
     print("\n\n".join(texts), flush=True)
-    for width, kind, seconds in product(
-        args.widths, args.types, batches(args.utterances, seconds=args.seconds)
-    ):
+    for width, kind, batch in product(args.widths, args.types, args.batches):
+        seconds = batch_seconds(batch, args.utterances, seconds=args.seconds)
         jobs = _jobs(args, width, kind, seconds)
         with Pool(pythons, {name: jobs[name] for name in jobs if name not in missing}) as pool:
             for work in _WORKS:
@@ -72,6 +72,7 @@ def _arguments() -> argparse.Namespace:
     parser.add_argument("--systems", type=_words(SYSTEMS), default=list(SYSTEMS))
     parser.add_argument("--widths", type=_widths, default=[144, 256], help="such as 144,256")
     parser.add_argument("--types", type=_words(_KINDS), default=list(_KINDS))
+    parser.add_argument("--batches", type=_words(_BATCHES), default=list(_BATCHES))
     parser.add_argument("--layers", type=int, default=16)
     parser.add_argument("--utterances", type=int, default=8)
     parser.add_argument(
@@ -121,9 +122,11 @@ def _interpreters(systems: Sequence[str], venv: Path) -> tuple[dict[str, Path], 
     }
 
 
-def batches(count: int, *, seconds: float) -> list[list[float]]:
-    """Seconds of each of so many utterances, in the even and in the mixed batch."""
-    return [[seconds] * count, torch.linspace(seconds / 4, seconds * 4 / 3, count).tolist()]
+def batch_seconds(batch: str, count: int, *, seconds: float) -> list[float]:
+    """Seconds of each of so many utterances."""
+    if batch == "even":
+        return [seconds] * count
+    return list(torch.linspace(seconds / 4, seconds * 4 / 3, count).tolist())
 
 
 def _jobs(
