@@ -11,12 +11,15 @@ import math
 import multiprocessing
 import resource
 import time
+from collections.abc import Mapping, Sequence
 from concurrent.futures import ProcessPoolExecutor
 from pathlib import Path
 from typing import Any
 
 import torch
 
+from asr.claims.claim import Curve
+from asr.claims.report import draw
 from asr.config import load_config
 from asr.model import build_model
 from asr.model.attention import ATTENTION, OFFLINE, Mode, chunked
@@ -40,13 +43,26 @@ def main() -> None:
     parser.add_argument("--limit-minutes", type=float, default=10)
     parser.add_argument("--json", type=Path, help="also write the cells here")
     parser.add_argument(
-        "--table", type=Path, nargs="+", help="only print files of --json as a table"
+        "--table", type=Path, nargs="+", help="read files of --json instead of measuring"
+    )
+    parser.add_argument(
+        "--plots", type=Path, help="also draw PREFIX-memory.png and PREFIX-time.png"
     )
     args = parser.parse_args()
-    if args.table:
-        files = [json.loads(path.read_text(encoding="utf-8")) for path in args.table]
-        print(_table([cell for cells in files for cell in cells]))
-        return
+    cells = _read(args.table) if args.table else _cells(args)
+    print(_table(cells))
+    if args.json:
+        args.json.write_text(json.dumps(cells, indent=1) + "\n", encoding="utf-8")
+    if args.plots:
+        _draw(cells, args.plots)
+
+
+def _read(paths: Sequence[Path]) -> list[dict[str, Any]]:
+    return [cell for path in paths for cell in json.loads(path.read_text(encoding="utf-8"))]
+
+
+def _cells(args: argparse.Namespace) -> list[dict[str, Any]]:
+    """Measure each word at each length."""
     cells: list[dict[str, Any]] = []
     for word in args.words.split(","):
         row: list[dict[str, Any]] = []
@@ -54,9 +70,7 @@ def main() -> None:
             row.append(_cell(word, seconds, row, args))
             _report(row[-1])
         cells += row
-    print(_table(cells))
-    if args.json:
-        args.json.write_text(json.dumps(cells, indent=1), encoding="utf-8")
+    return cells
 
 
 def _cell(
@@ -118,7 +132,7 @@ def _peak_bytes() -> int:
 
 
 def _table(cells: list[dict[str, Any]]) -> str:
-    """Markdown: peak memory and real-time factor; predictions in brackets."""
+    """Markdown: peak memory and time; predictions in brackets."""
     lengths = sorted({cell["seconds"] for cell in cells})
     rows = {
         word: {cell["seconds"]: cell for cell in cells if cell["word"] == word}
@@ -135,9 +149,23 @@ def _table(cells: list[dict[str, Any]]) -> str:
 
 
 def _cell_text(cell: dict[str, Any]) -> str:
-    factor = cell["wall_seconds"] / cell["seconds"]
-    text = f"{cell['peak_bytes'] / 2**30:.2f} GiB, {factor:.4f}"
+    text = f"{cell['peak_bytes'] / 2**30:.2f} GiB, {cell['wall_seconds']:.1f} s"
     return text if cell["measured"] else f"[{text}]"
+
+
+def _draw(cells: Sequence[Mapping[str, Any]], prefix: Path) -> None:
+    """Plot what was measured; predictions are left out."""
+    for name, key, unit, label in (
+        ("memory", "peak_bytes", 2**30, "peak memory beyond the model (GiB)"),
+        ("time", "wall_seconds", 1, "time (s)"),
+    ):
+        lines: dict[str, list[tuple[float, float]]] = {}
+        for cell in cells:
+            if cell["measured"]:
+                point = (cell["seconds"], cell[key] / unit)
+                lines.setdefault(cell["word"], []).append(point)
+        curve = Curve(title=f"Length and {name}", x="audio (s)", y=label, lines=lines)
+        draw(curve, prefix.with_name(f"{prefix.name}-{name}.png"))
 
 
 def _report(cell: dict[str, Any]) -> None:

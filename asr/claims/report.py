@@ -4,7 +4,7 @@ import json
 from collections.abc import Sequence
 from pathlib import Path
 
-from asr.claims.claim import Check, ClaimResult
+from asr.claims.claim import Check, ClaimResult, Curve
 
 _SIGNS = {"at_most": "≤", "at_least": "≥", "within": "1 ±"}
 
@@ -79,20 +79,28 @@ def _row(check: Check) -> str:
 
 def _plot(result: ClaimResult, folder: Path) -> list[str]:
     """Draw the claim's curves; the files' names."""
-    from matplotlib.figure import Figure
-
     names = []
     for number, curve in enumerate(result.curves, start=1):
-        figure = Figure(figsize=(6, 4), layout="constrained")
-        axes = figure.subplots()
-        for label, points in curve.lines.items():
-            axes.plot(*zip(*points, strict=True), marker="o", label=label)
-        if curve.logarithmic:
-            axes.set_xscale("log", base=2)
-            axes.set_yscale("log")
-        axes.set(title=curve.title, xlabel=curve.x, ylabel=curve.y)
-        axes.grid(visible=True, alpha=0.3)
-        axes.legend()
         names.append(f"{result.name}-{number}.png")
-        figure.savefig(folder / names[-1], dpi=110)
+        draw(curve, folder / names[-1])
     return names
+
+
+def draw(curve: Curve, path: Path) -> None:
+    """Write a plot as a PNG."""
+    from matplotlib.figure import Figure
+
+    figure = Figure(figsize=(7, 4), layout="constrained")
+    axes = figure.subplots()
+    for label, points in curve.lines.items():
+        axes.plot(*zip(*points, strict=True), marker="o", label=label)
+    if curve.logarithmic:
+        axes.set_xscale("log")
+        axes.set_yscale("log")
+        measured = sorted({x for points in curve.lines.values() for x, _ in points})
+        axes.set_xticks(measured, labels=[f"{x:g}" for x in measured])
+        axes.set_xticks([], minor=True)
+    axes.set(title=curve.title, xlabel=curve.x, ylabel=curve.y)
+    axes.grid(visible=True, alpha=0.3)
+    figure.legend(loc="outside right upper")
+    figure.savefig(path, dpi=110)
