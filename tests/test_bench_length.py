@@ -5,7 +5,15 @@ from pathlib import Path
 
 import pytest
 
-from tools.bench_length import main
+from tools.bench_length import _grown, main
+
+
+@pytest.mark.parametrize(
+    ("first", "second", "third"), [(0, 0, 0), (100, 100, 200), (100, 400, 1600), (1, 9, 36)]
+)
+def test_growth_is_between_linear_and_quadratic(first: int, second: int, third: int) -> None:
+    before = [{"seconds": 1, "bytes": first}, {"seconds": 2, "bytes": second}]
+    assert _grown(before, "bytes", 4) == pytest.approx(third)
 
 
 def test_measured_cells_make_a_table_and_plots(

@@ -90,7 +90,9 @@ def _cell(
 def _grown(before: list[dict[str, Any]], key: str, seconds: int) -> float:
     """What the power law through the last two cells says."""
     first, second = before[-2:]
-    grown = math.log(second[key] / first[key]) / math.log(second["seconds"] / first["seconds"])
+    # A short input may need no more memory than the pass before it: 0 bytes.
+    ratio = max(second[key], 1) / max(first[key], 1)
+    grown = math.log(ratio) / math.log(second["seconds"] / first["seconds"])
     # Short inputs hide the growth behind what does not grow; it is quadratic at most.
     power = min(max(grown, 1.0), 2.0)
     return float(second[key] * (seconds / second["seconds"]) ** power)
