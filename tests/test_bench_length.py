@@ -16,25 +16,27 @@ def test_growth_is_between_linear_and_quadratic(first: int, second: int, third: 
     assert _grown(before, "bytes", 4) == pytest.approx(third)
 
 
-def test_measured_cells_make_a_table_and_plots(
+def test_cells_make_a_table_and_plots(
     tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    cells = tmp_path / "cells.json"
-    small = "--words full --seconds 1 2 4 --set model.layers=1 --set model.width=16"
-    limits = ["--limit-minutes", "0", "--json", str(cells), "--plots", str(tmp_path / "length")]
-    monkeypatch.setattr("sys.argv", ["bench_length", *small.split(), *limits])
+    cells = [
+        {
+            "word": "full",
+            "seconds": seconds,
+            "measured": seconds < 100,
+            "peak_bytes": gib * 2**30,
+            "wall_seconds": seconds / 10,
+        }
+        for seconds, gib in ((10, 0), (60, 1), (600, 80))
+    ]
+    path = tmp_path / "cells.json"
+    path.write_text(json.dumps(cells), encoding="utf-8")
+    plots = tmp_path / "length"
+    monkeypatch.setattr("sys.argv", ["bench_length", "--table", str(path), "--plots", str(plots)])
     main()
-    measured = [cell["measured"] for cell in json.loads(cells.read_text(encoding="utf-8"))]
-    assert measured == [True, True, False]
-    printed = capsys.readouterr().out
+    row = "| full | 0.00 GiB, 1.0 s | 1.00 GiB, 6.0 s | [80.00 GiB, 60.0 s] |"
+    assert row in capsys.readouterr().out.splitlines()
     assert {path.name for path in tmp_path.glob("*.png")} == {
         "length-memory.png",
         "length-time.png",
     }
-    monkeypatch.setattr("sys.argv", ["bench_length", "--table", str(cells)])
-    main()
-    table = capsys.readouterr().out
-    assert table in printed
-    full = table.splitlines()[2]
-    assert full.startswith("| full | ")
-    assert full.count("[") == 1

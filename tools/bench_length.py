@@ -156,14 +156,14 @@ def _cell_text(cell: dict[str, Any]) -> str:
 
 
 def _draw(cells: Sequence[Mapping[str, Any]], prefix: Path) -> None:
-    """Plot what was measured; predictions are left out."""
+    """Plot what was measured; predictions, and what a logarithm cannot show, are left out."""
     for name, key, unit, label in (
         ("memory", "peak_bytes", 2**30, "peak memory beyond the model (GiB)"),
         ("time", "wall_seconds", 1, "time (s)"),
     ):
         lines: dict[str, list[tuple[float, float]]] = {}
         for cell in cells:
-            if cell["measured"]:
+            if cell["measured"] and cell[key]:
                 point = (cell["seconds"], cell[key] / unit)
                 lines.setdefault(cell["word"], []).append(point)
         curve = Curve(title=f"Length and {name}", x="audio (s)", y=label, lines=lines)
