@@ -164,19 +164,12 @@ def test_ours_is_measured_beside_a_missing_peer(
     venv.write_text("a file where the environment should be", encoding="utf-8")
     small = "--repeats 2 --seconds 1 --utterances 2 --layers 2 --widths 32 --types float32"
     files = ["--json", str(tmp_path / "rows.json"), "--markdown", str(tmp_path / "table.md")]
-    choice = [
-        "--batches",
-        "mixed",
-        "--systems",
-        "attune,espnet",
-        "--venv",
-        str(venv),
-        "--device",
-        "cpu",
-    ]
+    choice = ["--batches", "mixed", "--systems", "attune,espnet", "--device", "cpu"]
+    choice += ["--venv", str(venv)]
     monkeypatch.setattr(sys, "argv", ["bench", *small.split(), *choice, *files])
     monkeypatch.setattr(bench_peers, "_PRODUCT_SIZE", 256)
     assert bench_peers.batch_seconds("even", 2, seconds=1.0) == [1.0, 1.0]
+    assert bench_peers.batch_seconds("mixed", 2, seconds=1.0) == pytest.approx([0.25, 4 / 3])
     bench_peers.main()
     rows = json.loads((tmp_path / "rows.json").read_text(encoding="utf-8"))
     works = [(row["case"]["work"], row["case"]["batch"], row["system"]) for row in rows]

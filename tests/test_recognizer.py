@@ -183,6 +183,10 @@ def test_one_failing_input_leaves_the_others(
     assert first is not None
     assert last is not None
     assert first.text == last.text
+    assert [(word.word, word.start_seconds) for word in first.words] == [
+        (word.word, word.start_seconds) for word in last.words
+    ]
+    assert first.duration_seconds == last.duration_seconds
     assert first.score == pytest.approx(last.score, rel=1e-5)
     assert isinstance(outcomes[1].error, ValueError)
 

@@ -39,10 +39,17 @@ def test_items_and_padding_change_nothing(
     together = search(log_probs, config, scorer=scorer, lengths=lengths)
     for item, length in enumerate(lengths):
         (alone,) = search(log_probs[item : item + 1, :length], config, scorer=scorer)
+        assert together[item].best == together[item].nbest[0]
         for left, right in zip(together[item].nbest, alone.nbest, strict=True):
-            assert left.tokens == right.tokens
+            assert (left.tokens, left.lm_score, left.words) == (
+                right.tokens,
+                right.lm_score,
+                right.words,
+            )
             # The last bit of a logarithm depends on its place in a vector register.
-            assert left.score == pytest.approx(right.score, rel=1e-12)
+            assert (left.score, left.acoustic_score) == pytest.approx(
+                (right.score, right.acoustic_score), rel=1e-12
+            )
 
 
 @pytest.mark.parametrize("scorer", [None, Bigram(8)])
