@@ -59,9 +59,9 @@ def decode(
     long: Annotated[
         Literal["windows", "whole", "pauses"],
         typer.Option(
-            help="How recordings over 40 s are decoded. windows: overlapping ones of 30 s, joined "
+            help="How recordings over 40 s are decoded. windows: overlapping ones of 20 s, joined "
             "in their middles; whole: one pass, in time that grows with the square of the length "
-            "unless the attention is linear; pauses: stretches of up to 30 s, cut where nobody "
+            "unless the attention is linear; pauses: stretches of up to 20 s, cut where nobody "
             "speaks (needs the extra vad)."
         ),
     ] = "windows",

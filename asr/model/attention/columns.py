@@ -89,9 +89,7 @@ class WindowColumns:
                 nn.functional.pad(keys.value, (0, 0, *pad)),
                 nn.functional.pad(keys.valid, pad),
             )
-        forbidden = penalty(keys.valid).to(keys.key.dtype)[:, None, :, None]
-        key = torch.cat([keys.key, forbidden.expand(-1, keys.key.shape[1], -1, -1)], dim=3)
-        self._key = self._windows(key, blocks)
+        self._key = self._windows(_with_penalty(keys), blocks)
         self._value = self._windows(keys.value, blocks)
         # (batch, head, block, head_dim, column)
 
@@ -106,11 +104,50 @@ class WindowColumns:
 
     def scores(self, query: Tensor) -> Tensor:
         """Score; see Columns."""
-        return nn.functional.pad(query, (0, 1), value=1.0) @ self._key
+        return _for_penalty(query) @ self._key
 
     def mix(self, weights: Tensor) -> Tensor:
         """Mix; see Columns."""
         return weights @ self._value.transpose(3, 4)
+
+
+class WholeColumns:
+    """All keys for all queries, scored and mixed by one kernel that keeps no scores."""
+
+    def __init__(self, keys: Keys) -> None:
+        self._key = _with_penalty(keys)
+        # The kernel wants as many features as keys have.
+        self._value = nn.functional.pad(keys.value, (0, 1))
+
+    def attend(self, query: Tensor, bias: Tensor | None) -> Tensor:
+        """Attend.
+
+        Args:
+            query: (batch, head, 1, time, head_dim), scaled.
+            bias: (batch or 1, head, 1, time, column), added to scores.
+
+        Returns:
+            (batch, head, time, head_dim).
+        """
+        context = nn.functional.scaled_dot_product_attention(
+            _for_penalty(query).squeeze(2),
+            self._key,
+            self._value,
+            attn_mask=None if bias is None else bias.squeeze(2),
+            scale=1.0,
+        )
+        return context[..., :-1]
+
+
+def _with_penalty(keys: Keys) -> Tensor:
+    """Keys with one feature more, which forbids those that are not valid."""
+    forbidden = penalty(keys.valid).to(keys.key.dtype)[:, None, :, None]
+    return torch.cat([keys.key, forbidden.expand(-1, keys.key.shape[1], -1, -1)], dim=3)
+
+
+def _for_penalty(query: Tensor) -> Tensor:
+    """Queries with the feature that such keys have more."""
+    return nn.functional.pad(query, (0, 1), value=1.0)
 
 
 class OffsetColumns:

@@ -11,6 +11,7 @@ from asr.model.attention.columns import (
     Columns,
     Keys,
     OffsetColumns,
+    WholeColumns,
     Window,
     WindowColumns,
 )
@@ -22,8 +23,8 @@ from asr.model.attention.softmax_config import SoftmaxConfig
 
 # Where no gradient is needed, inputs go in slices of queries: so many that a CPU's cache holds the
 # scores, but not so few that what a slice costs besides counts, as long as memory holds them.
-_SCORES_IN_CACHE = 1 << 22
-_FEWEST_QUERIES = 128
+_SCORES_IN_CACHE = 1 << 20
+_FEWEST_QUERIES = 64
 SCORES_AT_ONCE = 1 << 25
 _SMALLEST_BLOCK_FRAMES = 32
 
@@ -96,6 +97,7 @@ class Job:
         if query.device.type == "cpu":
             size = min(size, max(_SCORES_IN_CACHE // scores, _FEWEST_QUERIES // rows))
         size = max(1, size) * rows
+        whole = self._whole(keys) if block is None else None
         context = None
         for first in range(0, queries, size):
             part = query[:, :, first : first + size]
@@ -104,7 +106,8 @@ class Job:
                 low = max(0, start + first - block.before)
                 high = min(total, start + first + part.shape[2] + block.after)
             place = start + first - low
-            gathered = self._slice(part, keys.narrow(low, high), start=place, block=block)
+            seen = keys.narrow(low, high)
+            gathered = self._slice(part, seen, start=place, block=block, whole=whole)
             if size >= queries:
                 return gathered
             # Made once: kept pieces between the slices' scores would keep their memory apart.
@@ -129,7 +132,20 @@ class Job:
             return window if total > window.columns else None
         return window
 
-    def _slice(self, query: Tensor, keys: Keys, *, start: int, block: Window | None) -> Tensor:
+    def _whole(self, keys: Keys) -> WholeColumns | None:
+        """The keys, where all queries score all of them, nothing else, and one kernel does it."""
+        alone = self.config.pattern == "window" and not self.fixed
+        return WholeColumns(keys) if alone and keys.key.device.type == "cpu" else None
+
+    def _slice(
+        self,
+        query: Tensor,
+        keys: Keys,
+        *,
+        start: int,
+        block: Window | None,
+        whole: WholeColumns | None = None,
+    ) -> Tensor:
         queries = query.shape[2]
         if block is None:
             after = keys.key.shape[2] - start - queries
@@ -139,6 +155,10 @@ class Job:
             blocks = _in_blocks(query, block.rows)
         # (batch, head, block, row, head_dim)
         content = self.terms.content_query(blocks, self.heads)
+        if whole is not None:
+            geometry = self._geometry(block, query.device)
+            bias = self.terms.bias(blocks, geometry, heads=self.heads)
+            return whole.attend(content, bias)
         groups: list[tuple[Columns, Tensor]] = []
         if self.config.pattern == "exponential":
             groups.append(self._offsets(blocks, content, keys, start=start))
@@ -164,18 +184,21 @@ class Job:
     ) -> tuple[Columns, Tensor]:
         """The keys around blocks and their scores."""
         columns = WindowColumns(keys, start=start, blocks=query.shape[2], window=window)
+        geometry = self._geometry(window, query.device)
+        return columns, self.terms(columns.scores(content), query, geometry, heads=self.heads)
+
+    def _geometry(self, window: Window, device: torch.device) -> Geometry:
         mode = self.mode
         if self.config.pattern == "exponential":
             mode = replace(mode, left_frames=0)
-        geometry = window_geometry(
+        return window_geometry(
             window,
             mode=mode,
             before=self.reach.before,
             after=self.reach.after,
             dilation=self.dilation,
-            device=query.device,
+            device=device,
         )
-        return columns, self.terms(columns.scores(content), query, geometry, heads=self.heads)
 
     def _offsets(
         self, query: Tensor, content: Tensor, keys: Keys, *, start: int

@@ -57,22 +57,34 @@ class PositionScores(nn.Module):
         """
         if self.relative is not None:
             scores += self.relative(query, geometry, heads=heads)
-        if not self._has_biases and geometry.penalty is None:
-            return scores
-        # In float32, whatever the product's type: biases of far frames differ by little.
-        scores = scores.float()
-        for bias in self._own_biases(geometry, heads):
-            scores += bias.unsqueeze(1)
-        if geometry.penalty is not None:
-            scores += geometry.penalty.unsqueeze(1)
+        biases = self._all_biases(geometry, heads)
+        if biases:
+            # In float32, whatever the product's type: biases of far frames differ by little.
+            scores = scores.float()
+        for bias in biases:
+            scores += bias
         return scores
+
+    def bias(self, query: Tensor, geometry: Geometry, *, heads: slice) -> Tensor | None:
+        """What `forward` adds: (batch or 1, head, block, time, column); None is nothing."""
+        terms = [bias.unsqueeze(0) for bias in self._all_biases(geometry, heads)]
+        if self.relative is not None:
+            terms.append(self.relative(query, geometry, heads=heads))
+        return sum(terms[1:], start=terms[0]) if terms else None
+
+    def _all_biases(self, geometry: Geometry, heads: slice) -> list[Tensor]:
+        """What does not depend on queries: (head or 1, 1, time, column) float32."""
+        biases = self._own_biases(geometry, heads)
+        if geometry.penalty is not None:
+            biases.append(geometry.penalty)
+        return [bias.unsqueeze(1) for bias in biases]
 
     @property
     def _has_biases(self) -> bool:
         return self.alibi is not None or self.span is not None
 
     def _own_biases(self, geometry: Geometry, heads: slice) -> list[Tensor]:
-        """What does not depend on queries: (head, time, column) float32."""
+        """ALiBi and learned spans of a block: (head, time, column) float32."""
         if torch.compiler.is_exporting():
             # An exported window would hold for one length alone.
             return self._biases(geometry.distance, heads)
