@@ -82,6 +82,10 @@ def main() -> None:
     """Run the command line; a user's mistake ends in one line and exit status 1."""
     # oneDNN keeps 1024 compiled kernels; a model needs about a hundred for each shape of batch.
     os.environ.setdefault("ONEDNN_PRIMITIVE_CACHE_CAPACITY", "16384")
+    # GNU OpenMP's threads spin 300,000 times for one another before they sleep, and so hold up one
+    # that has no core because of other work.
+    if "OMP_WAIT_POLICY" not in os.environ:
+        os.environ.setdefault("GOMP_SPINCOUNT", "10000")
     try:
         app()
     except KeyboardInterrupt:
