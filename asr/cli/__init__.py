@@ -85,7 +85,7 @@ def main() -> None:
     # GNU OpenMP's threads spin 300,000 times for one another before they sleep, and so hold up one
     # that has no core because of other work.
     if "OMP_WAIT_POLICY" not in os.environ:
-        os.environ.setdefault("GOMP_SPINCOUNT", "10000")
+        os.environ.setdefault("GOMP_SPINCOUNT", "40000")
     try:
         app()
     except KeyboardInterrupt:

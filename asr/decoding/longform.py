@@ -25,7 +25,7 @@ class LongformConfig:
     """Audio up to this length goes through the model in one pass, in seconds."""
     window_seconds: float = Field(default=20.0, gt=0)
     """Length of a window, its context included, in seconds; of `pauses` the most."""
-    context_seconds: float = Field(default=2.0, gt=0)
+    context_seconds: float = Field(default=1.5, gt=0)
     """What is discarded at each inner edge of a window, in seconds; `pauses` has no context."""
     memory_bytes: int = Field(default=8 << 30, gt=0)
     """Most memory that one pass over the whole may be predicted to need, in bytes."""
