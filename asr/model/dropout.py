@@ -26,9 +26,14 @@ class Dropout(nn.Module):
         super().__init__()
         self.p = p
 
+    @property
+    def is_active(self) -> bool:
+        """Whether a call drops anything."""
+        return self.training and self.p > 0
+
     def forward(self, x: Tensor) -> Tensor:
         """Drop elements; pointwise."""
-        if not self.training or self.p == 0:
+        if not self.is_active:
             return x
         if x.device.type != "cpu":
             return nn.functional.dropout(x, self.p)

@@ -20,6 +20,7 @@ from asr.model.attention.geometry import Geometry, window_geometry
 from asr.model.attention.masks import allowed_by_mode, penalty
 from asr.model.attention.position_scores import PositionScores
 from asr.model.attention.softmax_config import SoftmaxConfig
+from asr.model.dropout import Dropout
 
 # Where no gradient is needed, inputs go in slices of queries: so many that a CPU's cache holds the
 # scores, but not so few that what a slice costs besides counts, as long as memory holds them.
@@ -66,7 +67,7 @@ class Job:
 
     config: SoftmaxConfig
     terms: PositionScores
-    dropout: nn.Module
+    dropout: Dropout
     mode: Mode
     reach: Reach
     heads: slice
@@ -86,7 +87,9 @@ class Job:
         """
         queries, total = query.shape[2], keys.key.shape[2]
         block = self._block(total=total)
-        if torch.is_grad_enabled() or torch.compiler.is_exporting():
+        # Reversible layers repeat with gradients what they did without: dropout must draw alike.
+        in_one = torch.is_grad_enabled() or self.dropout.is_active
+        if in_one or torch.compiler.is_exporting():
             return self._slice(query, keys, start=start, block=block)
         columns = total if block is None else 2 * block.columns
         if self.config.pattern == "exponential":
@@ -135,7 +138,9 @@ class Job:
     def _whole(self, keys: Keys) -> WholeColumns | None:
         """The keys, where all queries score all of them, nothing else, and one kernel does it."""
         alone = self.config.pattern == "window" and not self.fixed
-        return WholeColumns(keys) if alone and keys.key.device.type == "cpu" else None
+        # Automatic casting would make biases bfloat16, too coarse for far frames.
+        is_exact = keys.key.device.type == "cpu" and keys.key.dtype == torch.float32
+        return WholeColumns(keys) if alone and is_exact else None
 
     def _slice(
         self,

@@ -229,7 +229,7 @@ class SoftmaxAttention(Attention):
         nothing_added = self.config.positions == "none" and self.scores.span is None
         all_keys = self._window_frames is None and self.config.pattern == "window"
         all_keys = all_keys and mode.kind == "offline" and self.persistent is None
-        return nothing_added and all_keys and (not self.training or self.dropout.p == 0)
+        return nothing_added and all_keys and not self.dropout.is_active
 
     def _runs_of_heads(
         self, query: Tensor, keys: Keys, fixed: list[FixedColumns], *, start: int, mode: Mode

@@ -85,6 +85,18 @@ def test_trains_after_decoding(word: str) -> None:
     assert x.grad is not None
 
 
+def test_drops_alike_with_and_without_gradients(
+    word: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("asr.model.attention.engine.SCORES_AT_ONCE", 1)
+    attention, outputs = _attention(word, dropout=0.5).train(), []
+    for with_gradients in (True, False):
+        torch.manual_seed(2)
+        with torch.set_grad_enabled(with_gradients):
+            outputs.append(attention(_input(), _valid(_TIME, 20)).output)
+    torch.testing.assert_close(*outputs)
+
+
 def test_no_frame_at_all_is_finite(word: str) -> None:
     x = _input().requires_grad_()
     output = _attention(word)(x, _valid(0, 0)).output
