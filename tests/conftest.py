@@ -1,5 +1,6 @@
 """Fixtures that several folders of tests share."""
 
+import os
 from collections.abc import Callable
 from pathlib import Path
 
@@ -51,6 +52,11 @@ warmup_steps = 10
 averaging = "none"
 """
 
+
+# What commands print must not depend on whose terminal or service runs the tests.
+for _name in ("GITHUB_ACTIONS", "FORCE_COLOR", "PY_COLORS"):
+    os.environ.pop(_name, None)
+os.environ["COLUMNS"] = "100"
 
 NoiseMaker = Callable[..., NDArray[np.float32]]
 

@@ -18,6 +18,7 @@ def _record(folder: Path, row: str, seed: int, errors: list[int], *, joined: boo
     record = {
         "row": row,
         "seed": seed,
+        "settings": f"model={row}",
         "commit": "c",
         "parameters": 2_000_000,
         "hours": 0.5,
@@ -59,6 +60,30 @@ def test_table_pools_seeds_and_compares_the_same_seeds(
     assert rows[2][5:] == ["2.00 M", "80", "1.00"]
     assert joined[0] == ["alike", "10.00", "5.00", "10.00", "refused"]
     assert joined[1] == ["base", "15.00", "5.00", "15.00", "refused"]
+
+
+def test_table_of_chosen_rows(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for row in ("base", "a", "b"):
+        _record(tmp_path, row, 1, [1] * 40, joined=False)
+    command = ["compare_results.py", "table", str(tmp_path), "--against", "base"]
+    monkeypatch.setattr("sys.argv", [*command, "--rows", "base", "b"])
+    main()
+    rows = [line.split()[1] for line in capsys.readouterr().out.splitlines() if "10.00" in line]
+    assert sorted(rows) == ["b", "base"]
+
+
+def test_record_of_other_settings_is_refused(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    _record(tmp_path, "base", 1, [1] * 40)
+    command = ["compare_results.py", "check", str(tmp_path / "base-1.json"), "--settings"]
+    monkeypatch.setattr("sys.argv", [*command, "model=base"])
+    main()
+    monkeypatch.setattr("sys.argv", [*command, "model=other"])
+    with pytest.raises(SystemExit, match=r"made with 'model=other', found 'model=base'; remove it"):
+        main()
 
 
 def test_rows_without_joined_recordings_have_one_table(

@@ -31,6 +31,12 @@ def test_help_names_every_option() -> None:
         (("--lm-text", "x"), 1, "expected text at x, found no file"),
         (("--lm-unit", "tokens"), 2, "expected --lm-unit pieces or words, found tokens"),
         (("--config", "none.toml"), 1, "expected a config at none.toml"),
+        (("--stage", "9"), 2, "expected --stage and --stop-stage from 1 to 8, found 9"),
+        (("--stage", "four"), 2, "from 1 to 8, found four"),
+        (("--stage", "5", "--stop-stage", "4"), 2, "expected --stage up to --stop-stage 4"),
+        (("--stage", "7"), 2, "expected --lm-text with --stage 7, found none"),
+        (("--test-splits", "validation"), 2, "expected no split named validation beside others"),
+        (("--train-splits", "a,train"), 2, "expected no split named train beside others"),
     ],
 )
 def test_mistake_is_one_line(args: tuple[str, ...], status: int, message: str) -> None:
@@ -39,6 +45,21 @@ def test_mistake_is_one_line(args: tuple[str, ...], status: int, message: str) -
     assert result.stderr.startswith("error: ")
     assert message in result.stderr
     assert result.stderr.count("\n") == 1
+
+
+@pytest.mark.parametrize(
+    ("args", "status", "message"),
+    [
+        (("--seeds", "no"), 2, "expected a number of --seeds above 0, found no"),
+        (("--variants", "none.txt"), 1, "expected variants at none.txt, found no file"),
+    ],
+)
+def test_mistake_in_a_comparison_is_one_line(
+    args: tuple[str, ...], status: int, message: str
+) -> None:
+    result = _run(*args, script="compare.sh")
+    assert (result.returncode, result.stderr.count("\n")) == (status, 1)
+    assert result.stderr.startswith(f"error: {message}")
 
 
 def test_language_models_need_all_their_files() -> None:

@@ -1,8 +1,9 @@
 """What compare.sh keeps of each run, and the table made of it.
 
-    python -m tools.compare_results record --exp EXP --row ROW --seed N --out F [--joined] \
-        SPLIT=MANIFEST ...
-    python -m tools.compare_results table FOLDER --against ROW
+    python -m tools.compare_results record --exp EXP --row ROW --seed N --settings WORDS --out F \
+        [--joined] SPLIT=MANIFEST ...
+    python -m tools.compare_results check F --settings WORDS
+    python -m tools.compare_results table FOLDER --against ROW [--rows ROW ...]
 
 A run's record holds the errors of each utterance, with --joined also of utterances joined to longer
 recordings, so that the tables need no other file. Seeds are pooled: an utterance's errors are their
@@ -13,6 +14,7 @@ import argparse
 import csv
 import json
 import statistics
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -30,20 +32,26 @@ _JOINED_SECONDS = (30, 120, 600)
 
 
 def main() -> None:
-    """Run one of the two."""
+    """Run one of the three."""
     parser = argparse.ArgumentParser(description=__doc__)
     commands = parser.add_subparsers(required=True)
     one = commands.add_parser("record")
     one.add_argument("--exp", type=Path, required=True)
     one.add_argument("--row", required=True)
     one.add_argument("--seed", type=int, required=True)
+    one.add_argument("--settings", required=True)
     one.add_argument("--out", type=Path, required=True)
     one.add_argument("--joined", action="store_true")
     one.add_argument("splits", nargs="+", metavar="SPLIT=MANIFEST")
     one.set_defaults(run=_record)
+    check = commands.add_parser("check")
+    check.add_argument("record", type=Path)
+    check.add_argument("--settings", required=True)
+    check.set_defaults(run=_check)
     table = commands.add_parser("table")
     table.add_argument("folder", type=Path)
     table.add_argument("--against", required=True)
+    table.add_argument("--rows", nargs="+", help="default: all that are there")
     table.set_defaults(run=_table)
     args = parser.parse_args()
     args.run(args)
@@ -56,6 +64,7 @@ def _record(args: argparse.Namespace) -> None:
     record = {
         "row": args.row,
         "seed": args.seed,
+        "settings": args.settings,
         "commit": provenance["commit"],
         "parameters": provenance["parameters"],
         "hours": provenance["hours"],
@@ -80,10 +89,21 @@ def _record(args: argparse.Namespace) -> None:
     part.replace(args.out)
 
 
+def _check(args: argparse.Namespace) -> None:
+    found = json.loads(args.record.read_text(encoding="utf-8"))["settings"]
+    if found != args.settings:
+        sys.exit(
+            f"error: expected {args.record} to be made with {args.settings!r}, found {found!r}; "
+            "remove it or give another --results"
+        )
+
+
 def _table(args: argparse.Namespace) -> None:
     records = [
         json.loads(path.read_text(encoding="utf-8")) for path in sorted(args.folder.glob("*.json"))
     ]
+    if args.rows is not None:
+        records = [record for record in records if record["row"] in args.rows]
     rows = list(dict.fromkeys(record["row"] for record in records))
     for split in dict.fromkeys(name for record in records for name in record["errors"]):
         print(f"\n{split}\n")

@@ -26,12 +26,15 @@ fi
 extras=$(printf '%s\n' "$@" | sort -u | paste -sd, -)
 project=.${extras:+[$extras]}
 
+# Other pins may have been installed since an older stamp was written.
+find .venv -maxdepth 1 -name 'attune-setup-*' ! -path "$stamp" -delete 2>/dev/null || true
 echo "setting up .venv (about 5 GB and a few minutes; only this once)" >&2
 if command -v uv >/dev/null 2>&1; then
-    [[ -d .venv ]] || uv venv --quiet --python '>=3.11' .venv >&2
+    [[ -x .venv/bin/python ]] || uv venv --quiet --python '>=3.11' .venv >&2
     VIRTUAL_ENV=$PWD/.venv uv pip install --quiet --constraints constraints.txt -e "$project" >&2
 else
-    [[ -d .venv ]] || "$(find_python)" -m venv .venv
+    # An interrupted set-up may have left an environment without pip.
+    .venv/bin/python -m pip --version >/dev/null 2>&1 || "$(find_python)" -m venv .venv
     .venv/bin/python -m pip install --quiet --disable-pip-version-check \
         --constraint constraints.txt -e "$project" >&2
 fi

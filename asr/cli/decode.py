@@ -22,6 +22,7 @@ from asr.cli.decoder_options import (
     WordScore,
 )
 from asr.cli.outcomes import FORMAT_HELP, FormatName, write_outcomes
+from asr.data.folders import files_below
 from asr.data.manifest import Utterance, read_manifest
 from asr.decoding.batching import BATCH_SECONDS
 from asr.decoding.formats import open_writer
@@ -201,11 +202,7 @@ def _expand(path: Path) -> Iterator[tuple[str, AudioInput]]:
         for utterance in read_manifest(path):
             yield utterance.id, utterance
     elif path.is_dir():
-        files = sorted(
-            file
-            for file in path.rglob("*")
-            if file.suffix.lower() in AUDIO_SUFFIXES and file.is_file()
-        )
+        files = [file for file in files_below(path) if file.suffix.lower() in AUDIO_SUFFIXES]
         if not files:
             raise ValueError(
                 f"expected audio files ({', '.join(sorted(AUDIO_SUFFIXES))}) below {path}, found "

@@ -12,9 +12,11 @@ import torch
 from torch import Tensor
 
 from asr.data.audio_containers import check_container
-from asr.data.resampling import BlockResampler, group_samples
+from asr.data.resampling import BlockResampler, check_rates, group_samples
 
 AUDIO_SUFFIXES = frozenset({".flac", ".wav", ".mp3", ".ogg", ".opus"})
+SAMPLE_RATE_HZ = 16000
+"""Rate of audio that is read, unless another is asked for."""
 
 # One read of the decoder; a header that lies about its length then costs no memory.
 _READ_FRAMES = 1 << 22
@@ -71,9 +73,24 @@ def audio_info(path: Path) -> AudioInfo:
         return _info(stream, frames)
 
 
-def validate_audio(path: Path) -> AudioInfo:
-    """`audio_info`, proved: decodes the whole file in bounded memory; raises as `read_audio`."""
-    with _opened(path) as (stream, frames):
+def validate_audio(
+    path: Path, *, offset_seconds: float = 0.0, duration_seconds: float | None = None
+) -> AudioInfo:
+    """`audio_info` of a file or a stretch, proved: decodes it in bounded memory.
+
+    Arguments and errors are those of `read_audio`.
+    """
+    with _opened(path) as (stream, file_frames):
+        start, frames = _stretch_frames(
+            path,
+            rate_hz=stream.samplerate,
+            file_frames=file_frames,
+            offset_seconds=offset_seconds,
+            duration_seconds=duration_seconds,
+        )
+        _check_rates(path, stream.samplerate, SAMPLE_RATE_HZ)
+        if start:
+            stream.seek(start)
         for _ in _mono_blocks(path, stream, frames, _READ_FRAMES):
             pass
         return _info(stream, frames)
@@ -82,14 +99,14 @@ def validate_audio(path: Path) -> AudioInfo:
 def read_audio(
     path: Path,
     *,
-    sample_rate_hz: int = 16000,
+    sample_rate_hz: int = SAMPLE_RATE_HZ,
     offset_seconds: float = 0.0,
     duration_seconds: float | None = None,
 ) -> Tensor:
     """Read an audio file, or a stretch of it, as mono.
 
     Args:
-        path: FLAC, WAV, MP3 or Ogg (Vorbis, Opus) of any rate and number of channels.
+        path: FLAC, WAV, MP3 or Ogg (Vorbis, Opus) of any common rate and number of channels.
         sample_rate_hz: Rate of the result.
         offset_seconds: Start of the stretch.
         duration_seconds: Length of the stretch; None = to the end.
@@ -173,11 +190,15 @@ def _blocks(
         return
     group = group_samples(rate_hz, sample_rate_hz)
     blocks = _mono_blocks(path, stream, frames, max(1, round(block_frames / group)) * group)
+    _check_rates(path, rate_hz, sample_rate_hz)
+    yield from BlockResampler(from_hz=rate_hz, to_hz=sample_rate_hz).blocks(blocks)
+
+
+def _check_rates(path: Path, from_hz: int, to_hz: int) -> None:
     try:
-        resampler = BlockResampler(from_hz=rate_hz, to_hz=sample_rate_hz)
+        check_rates(from_hz, to_hz)
     except ValueError as error:
         raise AudioError(f"{path}: {error}") from None
-    yield from resampler.blocks(blocks)
 
 
 @contextmanager
@@ -185,6 +206,8 @@ def _opened(path: Path) -> Iterator[tuple[soundfile.SoundFile, int]]:
     """The open file and its number of frames."""
     if not path.is_file():
         raise FileNotFoundError(f"expected an audio file at {path}, found none; check the path")
+    if not _is_unicode(path):
+        raise AudioError(f"{path}: expected a name in UTF-8, found other bytes; rename the file")
     check = check_container(path)
     if check.fault:
         raise AudioError(f"{path}: expected a complete file, found {check.fault}; restore the file")
@@ -265,6 +288,11 @@ def _mono_blocks(
                 f"{path}: expected finite samples, found NaN or infinity; encode it again"
             )
         yield torch.from_numpy(samples)
+
+
+def _is_unicode(path: Path) -> bool:
+    """Whether the name can stand in a manifest: Python reads other bytes as lone surrogates."""
+    return not any("\ud800" <= character <= "\udfff" for character in str(path))
 
 
 def _one_line(error: Exception) -> str:

@@ -1,4 +1,4 @@
-"""Finds audio files that are cut off where the decoder would silently return less."""
+"""Finds audio files of which the decoder would silently return less than they hold."""
 
 from dataclasses import dataclass
 from pathlib import Path
@@ -6,9 +6,12 @@ from typing import BinaryIO
 
 # RFC 3533: the largest Ogg page.
 _MAX_OGG_PAGE_BYTES = 65307
+_OGG_FIRST_PAGE_FLAG = 0x02
 _OGG_LAST_PAGE_FLAG = 0x04
 # A writer that cannot seek back leaves a size near the largest signed or unsigned one.
 _RIFF_UNKNOWN_BYTES = 0x7FF00000
+# Of RF64 and BW64, whose sizes stand in their first chunk.
+_RIFF_ELSEWHERE = 0xFFFFFFFF
 
 _MP3_RATES_HZ = {3: (44100, 48000, 32000), 2: (22050, 24000, 16000), 0: (11025, 12000, 8000)}
 _MP3_KBITS = {
@@ -37,11 +40,12 @@ class ContainerCheck:
 
 
 def check_container(path: Path) -> ContainerCheck:
-    """Look for what shows that a WAV, Ogg or MP3 file is cut off.
+    """Look for what shows that a WAV, Ogg or MP3 file is cut off, or several files in one.
 
     libsndfile takes the length of a cut WAV from the size of the file, that of a cut Ogg file
     from its last page, and that of an MP3 file without a length header from the bit rate of its
-    first frame. All three then decode without an error.
+    first frame. All three then decode without an error. Of Ogg and MP3 files joined end to end it
+    decodes the first.
 
     Args:
         path: An existing file.
@@ -52,28 +56,37 @@ def check_container(path: Path) -> ContainerCheck:
     size_bytes = path.stat().st_size
     with path.open("rb") as stream:
         head = stream.read(_HEAD_BYTES)
-        if head.startswith(b"RIFF") and head[8:12] == b"WAVE":
-            return ContainerCheck(fault=_riff_fault(head, size_bytes))
+        if head[:4] in (b"RIFF", b"RF64", b"BW64") and head[8:12] == b"WAVE":
+            return ContainerCheck(fault=_riff_fault(stream, size_bytes))
         if head.startswith(b"OggS"):
             stream.seek(max(0, size_bytes - 2 * _MAX_OGG_PAGE_BYTES))
-            return ContainerCheck(fault=_ogg_fault(stream.read()))
+            return ContainerCheck(fault=_ogg_fault(head, stream.read()))
         return _check_mp3(stream, head, size_bytes)
 
 
-def _riff_fault(head: bytes, size_bytes: int) -> str | None:
-    position = 12
-    while position + 8 <= len(head):
-        chunk_bytes = int.from_bytes(head[position + 4 : position + 8], "little")
-        if head[position : position + 4] == b"data":
+def _riff_fault(stream: BinaryIO, size_bytes: int) -> str | None:
+    position, long_data_bytes = 12, 0
+    while position + 8 <= size_bytes:
+        stream.seek(position)
+        # The header of the chunk, and the two sizes of a `ds64`: of the file and of its data.
+        start = stream.read(24)
+        chunk_bytes = int.from_bytes(start[4:8], "little")
+        if start[:4] == b"ds64":
+            long_data_bytes = int.from_bytes(start[16:24], "little")
+        elif start[:4] == b"data":
+            if chunk_bytes == _RIFF_ELSEWHERE:
+                chunk_bytes = long_data_bytes
+            elif chunk_bytes >= _RIFF_UNKNOWN_BYTES:
+                return None
             present = size_bytes - position - 8
-            if 0 < chunk_bytes < _RIFF_UNKNOWN_BYTES and present < chunk_bytes:
+            if present < chunk_bytes:
                 return f"{present} of the {chunk_bytes} bytes that the WAV header declares"
             return None
         position += 8 + chunk_bytes + chunk_bytes % 2
     return None
 
 
-def _ogg_fault(tail: bytes) -> str | None:
+def _ogg_fault(head: bytes, tail: bytes) -> str | None:
     page = tail[max(0, tail.rfind(b"OggS")) :]
     segments = page[26] if len(page) > 26 else 0
     page_bytes = 27 + segments + sum(page[27 : 27 + segments])
@@ -81,31 +94,58 @@ def _ogg_fault(tail: bytes) -> str | None:
         return "an Ogg stream whose last page is incomplete"
     if not page[5] & _OGG_LAST_PAGE_FLAG:
         return "an Ogg stream without its last page"
+    if page[14:18] not in _first_ogg_streams(head):
+        return "several Ogg streams one after another (the decoder would read the first alone)"
     return None
+
+
+def _first_ogg_streams(head: bytes) -> set[bytes]:
+    """Serial numbers of the streams that begin where the file does."""
+    serials: set[bytes] = set()
+    position = 0
+    while head[position : position + 4] == b"OggS" and len(head) > position + 26:
+        if not head[position + 5] & _OGG_FIRST_PAGE_FLAG:
+            break
+        serials.add(head[position + 14 : position + 18])
+        segments = head[position + 26]
+        position += 27 + segments + sum(head[position + 27 : position + 27 + segments])
+    return serials
 
 
 def _check_mp3(stream: BinaryIO, head: bytes, size_bytes: int) -> ContainerCheck:
     start = 0
-    if head.startswith(b"ID3") and len(head) >= 10:
-        # The size of the tag: four bytes of seven bits each.
-        start = 10 + sum((head[6 + index] & 0x7F) << (7 * (3 - index)) for index in range(4))
+    if head.startswith(b"ID3"):
+        start = _id3_bytes(head)
         stream.seek(start)
         head = stream.read(_HEAD_BYTES)
-    first = _mp3_frame(head, 0)
-    if first is None:
+    if _mp3_frame(head, 0) is None:
         return ContainerCheck()
     for name in (b"Xing", b"Info"):
         at = head.find(name, 0, _XING_SEARCH_BYTES)
         flags = int.from_bytes(head[at + 4 : at + 8], "big")
         if at >= 0 and flags & _XING_FRAMES_AND_BYTES == _XING_FRAMES_AND_BYTES:
             declared, present = int.from_bytes(head[at + 12 : at + 16], "big"), size_bytes - start
-            if present >= declared:
-                return ContainerCheck()
-            return ContainerCheck(
-                fault=f"{present} of the {declared} bytes that the MP3 header declares"
-            )
+            if present < declared:
+                return ContainerCheck(
+                    fault=f"{present} of the {declared} bytes that the MP3 header declares"
+                )
+            stream.seek(start + declared)
+            return ContainerCheck(fault=_next_mp3_fault(stream.read()))
     stream.seek(start)
     return _check_headerless_mp3(stream.read())
+
+
+def _next_mp3_fault(rest: bytes) -> str | None:
+    """Whether another MP3 stream, perhaps behind a tag, follows the first."""
+    start = _id3_bytes(rest) if rest.startswith(b"ID3") else 0
+    if _mp3_frame(rest, start) is None:
+        return None
+    return "several MP3 streams one after another (the decoder would read the first alone)"
+
+
+def _id3_bytes(head: bytes) -> int:
+    """Length of the tag; its size stands in four bytes of seven bits each."""
+    return 10 + sum((byte & 0x7F) << 7 * (3 - index) for index, byte in enumerate(head[6:10]))
 
 
 def _check_headerless_mp3(data: bytes) -> ContainerCheck:
@@ -127,7 +167,7 @@ def _check_headerless_mp3(data: bytes) -> ContainerCheck:
             fault="an MP3 stream of variable bit rate without a header that gives its length "
             "(the decoder would stop early)"
         )
-    return ContainerCheck(frames=frames)
+    return ContainerCheck(fault=_next_mp3_fault(rest), frames=frames)
 
 
 def _mp3_frame(data: bytes, start: int) -> tuple[int, int] | None:

@@ -28,14 +28,9 @@ class BlockResampler:
     """
 
     def __init__(self, *, from_hz: int, to_hz: int) -> None:
+        check_rates(from_hz, to_hz)
         self._group = group_samples(from_hz, to_hz)
         self._group_out = group_samples(to_hz, from_hz)
-        weights = self._group * self._group_out
-        if weights > _MAX_WEIGHTS:
-            raise ValueError(
-                f"expected a common sampling rate, found {from_hz} Hz, which takes a filter of "
-                f"over {weights} weights to become {to_hz} Hz; convert the audio"
-            )
         self._resample = _resampler(from_hz, to_hz)
         self._context_groups = math.ceil(self._resample.width / self._group)
         self._pending = torch.empty(0)
@@ -71,6 +66,16 @@ class BlockResampler:
         rest = self.finish()
         if len(rest) > 0:
             yield rest
+
+
+def check_rates(from_hz: int, to_hz: int) -> None:
+    """Raise ValueError where the filter between two rates would be too large."""
+    weights = group_samples(from_hz, to_hz) * group_samples(to_hz, from_hz)
+    if weights > _MAX_WEIGHTS:
+        raise ValueError(
+            f"expected a common sampling rate, found {from_hz} Hz, which takes a filter of "
+            f"over {weights} weights to become {to_hz} Hz; convert the audio"
+        )
 
 
 def group_samples(rate_hz: int, other_hz: int) -> int:

@@ -21,12 +21,16 @@ class Candidate:
         audio_filepath: Absolute path of the audio.
         text: Transcript.
         speaker: Speaker label; None where unknown.
+        offset_seconds: Start of the utterance in the file.
+        duration_seconds: Its length; None = to the end of the file.
     """
 
     id: str
     audio_filepath: Path
     text: str
     speaker: str | None = None
+    offset_seconds: float = 0.0
+    duration_seconds: float | None = None
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -115,7 +119,7 @@ def write_validated_manifest(
         broken_list = out / f"{name}.broken.txt"
         if broken:
             lines = "".join(f"{item.id}\t{item.reason}\n" for item in broken)
-            broken_list.write_text(lines, encoding="utf-8")
+            broken_list.write_text(lines, encoding="utf-8", errors="backslashreplace")
         else:
             broken_list.unlink(missing_ok=True)
     return ManifestReport(
@@ -168,7 +172,11 @@ def _split_duplicates(items: Iterable[Candidate]) -> tuple[list[Candidate], list
 
 def _validate_one(item: Candidate) -> Utterance | BrokenItem:
     try:
-        info = validate_audio(item.audio_filepath)
+        info = validate_audio(
+            item.audio_filepath,
+            offset_seconds=item.offset_seconds,
+            duration_seconds=item.duration_seconds,
+        )
     except (AudioError, OSError) as error:
         return BrokenItem(id=item.id, reason=str(error))
     return Utterance(
@@ -176,5 +184,6 @@ def _validate_one(item: Candidate) -> Utterance | BrokenItem:
         audio_filepath=item.audio_filepath,
         duration_seconds=info.duration_seconds,
         text=item.text,
+        offset_seconds=item.offset_seconds,
         speaker=item.speaker,
     )

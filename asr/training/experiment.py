@@ -18,6 +18,7 @@ from asr.config import AnyExperimentConfig, load_config_as, save_config
 from asr.model.weights import WEIGHTS_FILE
 from asr.tokens.normaliser import NORMALISER_VERSION
 from asr.tokens.tokenizer import Tokenizer
+from asr.training.checkpoint import latest_checkpoint
 from asr.training.files import write_atomically
 
 logger = logging.getLogger(__name__)
@@ -114,7 +115,8 @@ def open_experiment(
 
     Raises:
         FileNotFoundError: A manifest or the tokenizer is missing.
-        ValueError: The folder is there without `resume`, or was made from another config or corpus.
+        ValueError: The folder is there without `resume`, or holds training with another config or
+            corpus.
         OSError: The folder cannot be written.
     """
     experiment = Experiment(out)
@@ -131,10 +133,13 @@ def open_experiment(
     tokenizer = Tokenizer.load(Path(str(config.data.tokenizer)))
     record = _provenance(config, init)
     if experiment.provenance.is_file():
-        _check_same_run(experiment, config, record)
-        return experiment
+        if _has_trained(experiment):
+            _check_same_run(experiment, config, record)
+            return experiment
+        record["init"] = record["init"] or read_provenance(experiment)["init"]
     try:
         experiment.checkpoints.mkdir(parents=True, exist_ok=True)
+        experiment.normalisation.unlink(missing_ok=True)
         save_config(config, experiment.config)
         tokenizer.save(experiment.tokenizer)
     except OSError as error:
@@ -156,6 +161,11 @@ def write_provenance(experiment: Experiment, record: dict[str, Any]) -> None:
     """Replace the record."""
     text = json.dumps(record, indent=2, ensure_ascii=False) + "\n"
     write_atomically(experiment.provenance, lambda stream: stream.write(text.encode()))
+
+
+def _has_trained(experiment: Experiment) -> bool:
+    """Whether there is anything to resume; a run that failed before may begin otherwise."""
+    return latest_checkpoint(experiment.checkpoints) is not None or experiment.weights.is_file()
 
 
 def _check_same_run(

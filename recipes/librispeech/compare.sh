@@ -14,11 +14,12 @@ recipes/librispeech/compare.sh [option ...] [-- section.key=value ...]
   --against ROW     the row that others are compared with (default: the config with full, or the first variant)
   --seeds N         runs of each row (default 3)
   --train-splits, --dev-splits, --test-splits   as for run.sh
-  --results DIR     a small file for each run (default: recipes/librispeech/results/<corpus>[-<name of FILE>])
+  --results DIR     a small file for each run (default: results in the folder below)
   section.key=value overrides of every config
 
-Each run is a run.sh of its own in exp/compare-<corpus>[-<name of FILE>]. A run whose file is in --results is not repeated; an interrupted
-one goes on. The table is printed at the end, and again by running this command again.
+Each run is a run.sh of its own in exp/compare-<corpus>[-<name of FILE>]. A run whose file is in --results is not
+repeated, and refused where that file was made with other settings; an interrupted one goes on. The table is printed at
+the end, and again by running this command again.
 HELP
 }
 
@@ -43,40 +44,46 @@ while (($#)); do
     esac
 done
 
+[[ $seeds =~ ^[1-9][0-9]*$ ]] || status=2 fail "expected a number of --seeds above 0, found $seeds"
+
 words=full,alibi,transformer_xl,adaptive_span,all_attention,longformer,logsparse,reformer,performer,linformer
 case $corpus in
 synthetic) config=conformer_tiny others=transformer_tiny:transformer_xl,lite_transformer_tiny:transformer_xl ;;
 mini) config=conformer_mini others="" ;;
 *) status=2 fail "expected --corpus synthetic or mini, found $corpus" ;;
 esac
-declare -A settings # of each row, one word after the other
+declare -A configs settings # of each row; settings are one word after the other
 if [[ -n $variants ]]; then
     [[ -z $rows ]] || status=2 fail "expected --rows or --variants, found both; leave one out"
     [[ -f $variants ]] || fail "expected variants at $variants, found no file; give --variants FILE"
     names=()
-    while read -r name words; do
+    while read -r name words || [[ -n $name ]]; do # the last line may lack its end
         [[ -z $name || $name == \#* ]] && continue
         names+=("$name")
-        settings[$name]="--config $repository/recipes/librispeech/conf/$config.toml $words"
+        configs[$name]=$config settings[$name]=$words
     done <"$variants"
+    ((${#names[@]} > 0)) || fail "expected rows in $variants, found none; write a name and settings a line"
     suffix=-$(basename "$variants" .txt) joined=""
     : "${against:=${names[0]}}"
 else
     : "${rows:=$config:${words//,/,$config:}${others:+,$others}}"
     IFS=, read -ra names <<<"$rows"
     for name in "${names[@]}"; do
-        settings[$name]="--config $repository/recipes/librispeech/conf/${name%%:*}.toml model.attention.kind=${name##*:}"
+        configs[$name]=${name%%:*} settings[$name]=model.attention.kind=${name##*:}
     done
     suffix="" joined=yes # longer recordings are what attention is asked about
     : "${against:=$config:full}"
 fi
 : "${test_splits:=$([[ $corpus == synthetic ]] && echo synthetic-test || echo dev-clean-2)}"
-results=${results:-$repository/recipes/librispeech/results/$corpus$suffix}
 root=$repository/exp/compare-$corpus$suffix
+results=${results:-$root/results}
 options=(--corpus "$corpus" --test-splits "$test_splits")
-for name in data train_splits dev_splits; do
+for name in train_splits dev_splits; do
     [[ -z ${!name} ]] || options+=("--${name//_/-}" "${!name}")
 done
+shared=${options[*]}
+[[ -z $data ]] || options+=(--data "$data")
+"$repository/tools/setup.sh"
 
 compare_results() {
     PYTHONPATH=$repository "$repository/.venv/bin/python" -m tools.compare_results "$@"
@@ -85,18 +92,23 @@ compare_results() {
 for seed in $(seq "$seeds"); do
     for row in "${names[@]}"; do
         name=${row/:/-}-$seed
-        [[ -e $results/$name.json ]] && continue
+        record=$results/$name.json
+        described="$shared --config ${configs[$row]} ${settings[$row]}${*:+ $*}"
+        if [[ -e $record ]]; then
+            compare_results check "$record" --settings "$described"
+            continue
+        fi
         echo "== $row, seed $seed" >&2
         own=() overrides=("training.seed=$seed")
         for word in ${settings[$row]}; do
             if [[ $word == *.*=* ]]; then overrides+=("$word"); else own+=("$word"); fi
         done
         "$repository/recipes/librispeech/run.sh" "${options[@]}" "${own[@]}" --exp "$root/$name" \
-            -- "${overrides[@]}" "$@"
+            --config "$repository/recipes/librispeech/conf/${configs[$row]}.toml" -- "${overrides[@]}" "$@"
         splits=()
         for split in ${test_splits//,/ }; do splits+=("$split=$root/$name.data/$split.jsonl"); done
-        compare_results record --exp "$root/$name" \
-            --row "$row" --seed "$seed" --out "$results/$name.json" ${joined:+--joined} "${splits[@]}"
+        compare_results record --exp "$root/$name" --row "$row" --seed "$seed" --settings "$described" \
+            --out "$record" ${joined:+--joined} "${splits[@]}"
     done
 done
-compare_results table "$results" --against "$against"
+compare_results table "$results" --against "$against" --rows "${names[@]}"

@@ -71,8 +71,21 @@ test_splits=${test_splits:-${defaults[3]}}
 vocab_size=${vocab_size:-${defaults[4]}}
 config_name=$(basename "$config" .toml)
 exp=${exp:-$repository/exp/$corpus-$config_name}
+exp=${exp%/}
 [[ -f $config ]] || fail "expected a config at $config, found no file; give --config FILE"
 [[ -z $lm_text || -f $lm_text ]] || fail "expected text at $lm_text, found no file; give --lm-text FILE"
+
+for number in "$stage" "$stop_stage"; do
+    [[ $number =~ ^[1-8]$ ]] || status=2 fail "expected --stage and --stop-stage from 1 to 8, found $number"
+done
+((stage <= stop_stage)) || status=2 fail "expected --stage up to --stop-stage $stop_stage, found $stage"
+[[ -n $lm_text || $stage -lt 7 ]] || status=2 fail "expected --lm-text with --stage $stage, found none"
+check_split_name() { # $1 becomes the manifest that joins the splits $2: no other split may be called so
+    [[ $2 == "$1" || ,$train_splits,$dev_splits,$test_splits, != *,$1,* ]] ||
+        status=2 fail "expected no split named $1 beside others, found one; rename its folder"
+}
+check_split_name train "$train_splits"
+check_split_name validation "$dev_splits"
 
 case $lm_unit in
 pieces) : "${lm_order:=6}" ;;
@@ -162,38 +175,45 @@ if [[ $lm_unit == words ]]; then
 else
     lm=$manifests/lm fused=(--lm "$lm" --beam-size 16)
 fi
+made_from="$lm_unit $lm_order $(cat "$lm_text" "$manifests/train.jsonl" "$manifests/tokenizer"/* | cksum)"
+stamp=$manifests/lm.made_from weights_file=$exp/decoded/lm/weights.json
+is_trained() { [[ -e $lm && -e $stamp && $(<"$stamp") == "$made_from" ]]; }
 train_lm() {
     local texts=(--text "$lm_text" --text "$manifests/train.jsonl")
+    rm -rf "$stamp" "$lm" "$weights_file"
     if [[ $lm_unit == words ]]; then
-        [[ -e $lm ]] || "${asr[@]}" lm train --type word-ngram --order "$lm_order" "${texts[@]}" --out "$lm"
-    elif [[ ! -e $lm/lm.toml ]]; then
-        rm -rf "$lm"
+        "${asr[@]}" lm train --type word-ngram --order "$lm_order" "${texts[@]}" --out "$lm"
+    else
         "${asr[@]}" lm train --type ngram --order "$lm_order" "${texts[@]}" \
             --tokenizer "$manifests/tokenizer" --out "$lm"
     fi
+    echo "$made_from" >"$stamp"
 }
-tuned_weights() { # the options that `asr lm tune` found, one word a line
-    "$repository/.venv/bin/python" -c 'import json, sys
-for option in json.load(open(sys.argv[1]))["options"].items(): print(*option, sep="\n")' \
-        "$exp/decoded/lm/weights.json"
+read_weights() { # the options that `asr lm tune` found
+    local lines
+    lines=$("$repository/.venv/bin/python" -c 'import json, sys
+for option in json.load(open(sys.argv[1]))["options"].items(): print(*option, sep="\n")' "$weights_file")
+    mapfile -t weights <<<"$lines"
 }
 if running 7; then
     announce 7 "language model"
-    train_lm
+    is_trained || train_lm
     # n-best lists are short of what other weights would find: the second round searches with those of the first.
     weights=()
     for _ in 1 2; do
         "${asr[@]}" decode "$exp" "$manifests/validation.jsonl" --out "$exp/decoded/lm/validation.jsonl" \
             "${fused[@]}" --nbest 16 "${weights[@]}" --device "$device"
         "${asr[@]}" lm tune "$exp/decoded/lm/validation.jsonl" --ref "$manifests/validation.jsonl" \
-            --json "$exp/decoded/lm/weights.json" >&2
-        mapfile -t weights < <(tuned_weights)
+            --json "$weights_file" >&2
+        read_weights
     done
 fi
 
 if running 8; then
     announce 8 "decoding and scoring with the language model"
-    mapfile -t weights < <(tuned_weights)
+    is_trained || fail "expected a language model made from these texts at $lm, found none; run --stage 7"
+    [[ -f $weights_file ]] || fail "expected tuned weights at $weights_file, found no file; run --stage 7"
+    read_weights
     for split in ${test_splits//,/ }; do
         "${asr[@]}" decode "$exp" "$manifests/$split.jsonl" --out "$exp/decoded/lm/$split.jsonl" \
             "${fused[@]}" "${weights[@]}" --device "$device"

@@ -86,6 +86,8 @@ def test_stretch_is_cut_out_and_a_rounded_end_is_accepted(tmp_path: Path) -> Non
     stretch = read_audio(path, offset_seconds=0.25, duration_seconds=0.5)
     torch.testing.assert_close(stretch, whole[4000:12000], rtol=0, atol=0)
     rest = read_audio(path, offset_seconds=0.25, duration_seconds=0.755)
+    info = validate_audio(path, offset_seconds=0.25, duration_seconds=0.755)
+    assert info.duration_seconds == 0.75
     torch.testing.assert_close(rest, whole[4000:], rtol=0, atol=0)
 
 
@@ -178,6 +180,34 @@ def test_bytes_after_the_audio_do_no_harm(tmp_path: Path) -> None:
         assert read_audio(path).shape == (16000,)
 
 
+@pytest.mark.parametrize("suffix", [".mp3", ".ogg", ".opus"])
+def test_joined_files_are_refused(tmp_path: Path, suffix: str) -> None:
+    path = write(tmp_path / f"a{suffix}", tone(1.0, 16000))
+    first, second = path.read_bytes(), write(path, tone(2.0, 16000)).read_bytes()
+    tag = b"ID3\x03\x00\x00\x00\x00\x01\x00" + bytes(128) if suffix == ".mp3" else b""
+    for content in (first + second, first + tag + second):
+        path.write_bytes(content)
+        with pytest.raises(AudioError, match=r"found several .* streams one after another"):
+            read_audio(path)
+
+
+def test_cut_wav_is_refused_whatever_stands_before_its_samples(tmp_path: Path) -> None:
+    path = write(tmp_path / "a.wav", tone(1.0, 16000))
+    content = path.read_bytes()
+    at = content.index(b"data")
+    cover = b"LIST" + (40001).to_bytes(4, "little") + bytes(40002)
+    path.write_bytes(content[:at] + cover + content[at:])
+    assert read_audio(path).shape == (16000,)
+    path.write_bytes(path.read_bytes()[:-100])
+    with pytest.raises(AudioError, match="31900 of the 32000 bytes"):
+        read_audio(path)
+    soundfile.write(path, tone(1.0, 16000), 16000, format="RF64")
+    assert read_audio(path).shape == (16000,)
+    path.write_bytes(path.read_bytes()[:-100])
+    with pytest.raises(AudioError, match="31900 of the 32000 bytes"):
+        read_audio(path)
+
+
 def test_wav_of_unknown_length_is_read(tmp_path: Path) -> None:
     path = write(tmp_path / "a.wav", tone(0.5, 16000))
     content = bytearray(path.read_bytes())
@@ -263,7 +293,14 @@ def test_flac_without_a_declared_length_is_refused(tmp_path: Path) -> None:
 
 def test_rate_without_common_divisor_is_refused(tmp_path: Path) -> None:
     path = write(tmp_path / "a.wav", tone(0.1, 44101), 44101)
-    with pytest.raises(AudioError, match="expected a common sampling rate, found 44101 Hz"):
+    for check in (read_audio, validate_audio):
+        with pytest.raises(AudioError, match="expected a common sampling rate, found 44101 Hz"):
+            check(path)
+
+
+def test_name_that_is_no_unicode_is_refused(tmp_path: Path) -> None:
+    path = write(tmp_path / "a.wav", tone(0.1, 16000)).rename(tmp_path / "a\udcff.wav")
+    with pytest.raises(AudioError, match="expected a name in UTF-8"):
         read_audio(path)
 
 

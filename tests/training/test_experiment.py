@@ -38,7 +38,12 @@ def test_existing_folder_needs_resume(experiment: Experiment, load: LoadConfig) 
         open_experiment(load(), experiment.root, resume=False, init=None)
 
 
+def train_a_step(experiment: Experiment) -> None:
+    (experiment.checkpoints / "step-00000001.pt").touch()
+
+
 def test_resume_names_every_changed_key(experiment: Experiment, load: LoadConfig) -> None:
+    train_a_step(experiment)
     changed = load("training.learning_rate=0.5", "model.attention.kind=full")
     with pytest.raises(ValueError, match="other values of") as error:
         open_experiment(changed, experiment.root, resume=True, init=None)
@@ -48,6 +53,7 @@ def test_resume_names_every_changed_key(experiment: Experiment, load: LoadConfig
 
 
 def test_resume_may_change_what_changes_no_weight(experiment: Experiment, load: LoadConfig) -> None:
+    train_a_step(experiment)
     changed = load("data.workers=3", "training.epochs=9", "training.keep_checkpoints=5")
     open_experiment(changed, experiment.root, resume=True, init=None)
     assert load_config(experiment.config) == changed
@@ -55,7 +61,7 @@ def test_resume_may_change_what_changes_no_weight(experiment: Experiment, load: 
 
 def test_more_epochs_would_bend_the_cosine(load: LoadConfig, tmp_path: Path) -> None:
     cosine = 'training.schedule="cosine"'
-    open_experiment(load(cosine), tmp_path / "exp", resume=False, init=None)
+    train_a_step(open_experiment(load(cosine), tmp_path / "exp", resume=False, init=None))
     with pytest.raises(ValueError, match=r"training\.epochs \(3 -> 9\)"):
         open_experiment(load(cosine, "training.epochs=9"), tmp_path / "exp", resume=True, init=None)
 
@@ -63,6 +69,7 @@ def test_more_epochs_would_bend_the_cosine(load: LoadConfig, tmp_path: Path) -> 
 def test_resume_with_another_corpus_is_refused(
     experiment: Experiment, load: LoadConfig, corpus: Path, tmp_path: Path
 ) -> None:
+    train_a_step(experiment)
     lines = (corpus / "train.jsonl").read_text().splitlines(keepends=True)
     other = tmp_path / "other.jsonl"
     other.write_text("".join(lines[:-1]))
@@ -70,6 +77,22 @@ def test_resume_with_another_corpus_is_refused(
         open_experiment(load(f"data.train={other}"), experiment.root, resume=True, init=None)
     shutil.copy(corpus / "train.jsonl", other)
     open_experiment(load(f"data.train={other}"), experiment.root, resume=True, init=None)
+
+
+def test_run_that_failed_before_its_first_checkpoint_may_begin_otherwise(
+    load: LoadConfig, corpus: Path, tmp_path: Path
+) -> None:
+    out, first = tmp_path / "exp", tmp_path / "first"
+    experiment = open_experiment(load(), out, resume=False, init=first)
+    experiment.normalisation.touch()
+    other = shutil.copy(corpus / "validation.jsonl", tmp_path / "train.jsonl")
+    changed = load("data.batch_seconds=5", f"data.train={other}")
+    open_experiment(changed, out, resume=True, init=None)
+    assert load_config(experiment.config) == changed
+    record = read_provenance(experiment)
+    assert record["init"] == str(first)
+    assert record["corpus_sha256"]["train"] == record["corpus_sha256"]["validation"]
+    assert not experiment.normalisation.exists()
 
 
 def test_half_made_folder_is_made_anew(experiment: Experiment, load: LoadConfig) -> None:

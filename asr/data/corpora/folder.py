@@ -4,6 +4,7 @@ import logging
 from pathlib import Path
 
 from asr.data.audio import AUDIO_SUFFIXES
+from asr.data.folders import files_below
 from asr.data.validation import (
     BrokenItem,
     Candidate,
@@ -40,6 +41,7 @@ def prepare(
 
     Raises:
         FileNotFoundError: The folder does not exist or holds no audio.
+        PermissionError: A folder below it cannot be read.
     """
     if not folder.is_dir():
         raise FileNotFoundError(f"expected a folder at {folder}, found none; check the path")
@@ -60,8 +62,9 @@ def find_candidates(folder: Path) -> Candidates:
 
     Raises:
         FileNotFoundError: There is no audio below the folder.
+        PermissionError: A folder below it cannot be read.
     """
-    files = sorted(path for path in folder.rglob("*") if path.is_file())
+    files = files_below(folder)
     audio = [path for path in files if path.suffix.lower() in AUDIO_SUFFIXES]
     if not audio:
         raise FileNotFoundError(

@@ -259,7 +259,7 @@ def _read_transcripts(chapter: Path, broken: list[BrokenItem]) -> dict[str, str]
     texts: dict[str, str] = {}
     for path in sorted(chapter.glob("*.trans.txt")):
         try:
-            lines = path.read_text(encoding="utf-8").splitlines()
+            lines = path.read_text(encoding="utf-8-sig").splitlines()
         except UnicodeDecodeError as error:
             reason = f"{path}: expected UTF-8 text, found {error.reason}; convert it"
             broken.append(BrokenItem(id=path.name, reason=reason))

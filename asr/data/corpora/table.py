@@ -1,6 +1,7 @@
 """A table of paths and transcripts: CSV, TSV or JSON lines."""
 
 import csv
+import math
 import os
 from collections.abc import Iterator
 from pathlib import Path
@@ -36,8 +37,9 @@ def prepare(
     """Write the manifest of a table.
 
     Args:
-        table: CSV or TSV with a header line, or JSON lines. The columns `id` and `speaker` are
-            optional; without an id, it is the path within the table's folder without suffix.
+        table: CSV or TSV with a header line, or JSON lines. The columns `id`, `speaker`, `offset`
+            and `duration` (seconds, a stretch of the file) are optional; without an id, it is the
+            path within the table's folder without suffix, and the offset's milliseconds if any.
         out: Folder of the manifest.
         name: Name of the manifest.
         audio_column: Column of the audio paths, relative to the table or absolute.
@@ -75,7 +77,7 @@ def find_candidates(table: Path, *, audio_column: str, text_column: str) -> Cand
         text_column: Column of the transcripts.
 
     Returns:
-        The rows in order; a row without path or text is broken.
+        The rows in order; a row without path or text, or with cells too many, is broken.
 
     Raises:
         ValueError: The table is of another kind, is no UTF-8, or lacks a column or rows.
@@ -129,6 +131,11 @@ def _rows(table: Path, *, required: tuple[str, ...]) -> Iterator[tuple[str, dict
 def _candidate(
     row: dict[str, object], table: Path, where: str, audio_column: str, text_column: str
 ) -> Candidate:
+    if None in row:
+        raise TableError(
+            f"{where}: expected a cell for each of the {len(row) - 1} columns, found more; quote "
+            "text that holds the separator"
+        )
     audio, text = row.get(audio_column), row.get(text_column)
     for column, value in ((audio_column, audio), (text_column, text)):
         if not isinstance(value, str):
@@ -141,13 +148,37 @@ def _candidate(
         )
     folder = table.parent.absolute()
     path = Path(os.path.normpath(folder / str(audio)))
+    offset_seconds, duration_seconds = (
+        _seconds(row, "offset", where),
+        _seconds(row, "duration", where),
+    )
     item_id, speaker = row.get("id"), row.get("speaker")
     if item_id in (None, ""):
         stem = path.with_suffix("")
         item_id = stem.relative_to(folder).as_posix() if stem.is_relative_to(folder) else stem.name
+        if offset_seconds:
+            item_id = f"{item_id}-{round(1000 * offset_seconds)}"
     return Candidate(
         id=str(item_id),
         audio_filepath=path,
         text=" ".join(str(text).split()),
         speaker=None if speaker in (None, "") else str(speaker),
+        offset_seconds=offset_seconds or 0.0,
+        duration_seconds=duration_seconds,
     )
+
+
+def _seconds(row: dict[str, object], column: str, where: str) -> float | None:
+    value = row.get(column)
+    if value in (None, ""):
+        return None
+    try:
+        seconds = float(str(value))
+    except ValueError:
+        seconds = math.nan
+    if not 0 <= seconds < math.inf:
+        raise TableError(
+            f"{where}: expected seconds in {column!r}, found {value!r}; correct the row or rename "
+            "the column"
+        )
+    return seconds

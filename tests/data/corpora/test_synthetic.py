@@ -1,6 +1,7 @@
 """The synthetic corpus on disk: layout, determinism, and what happens to half a corpus."""
 
 import hashlib
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -137,6 +138,13 @@ def test_a_finished_corpus_is_kept_and_a_damaged_one_remade(tmp_path: Path) -> N
     marker.write_text('{"settings": ', encoding="utf-8")
     assert generate(tmp_path, **small, seed=1, jobs=1).made
     assert digests(tmp_path) != whole
+
+
+def test_two_at_once_make_one_corpus(tmp_path: Path) -> None:
+    with ThreadPoolExecutor() as threads:
+        both = list(threads.map(lambda _: generate(tmp_path, **SMALL, jobs=1), range(2)))
+    assert sorted(one.made for one in both) == [False, True]
+    assert both[0].splits == both[1].splits
 
 
 def test_a_failure_leaves_nothing_behind(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -62,6 +62,36 @@ def test_json_lines_with_absolute_paths(folder: Path, tmp_path: Path) -> None:
     assert rows(moved) == [("a", "one two", "7")]
 
 
+def test_stretches_of_a_file(folder: Path) -> None:
+    path = folder / "t.csv"
+    path.write_text(
+        "path,text,offset,duration\nclips/a.wav,one,0,0.04\nclips/a.wav,two,0.04,\n"
+        "clips/b.wav,three,,\n"
+    )
+    report = prepare(path)
+    assert report.manifest is not None, report.broken
+    stretches = [
+        (item.id, item.offset_seconds, item.duration_seconds)
+        for item in read_manifest(report.manifest)
+    ]
+    assert stretches == [("clips/a", 0, 0.04), ("clips/a-40", 0.04, 0.06), ("clips/b", 0, 0.1)]
+
+
+@pytest.mark.parametrize(
+    ("row", "message"),
+    [
+        ("clips/a.wav,one,0.05,0.1", "expected a stretch within the file's 0.100 s"),
+        ("clips/a.wav,one,00:01,", "expected seconds in 'offset', found '00:01'"),
+        ("clips/a.wav,one,-1,", "expected seconds in 'offset', found '-1'"),
+        ("clips/a.wav,one, two,0,0.1", "t.csv:2: expected a cell for each of the 4 columns"),
+    ],
+)
+def test_rows_that_do_not_fit(folder: Path, row: str, message: str) -> None:
+    path = folder / "t.csv"
+    path.write_text(f"path,text,offset,duration\n{row}\n")
+    assert [message in item.reason for item in prepare(path).broken] == [True]
+
+
 def test_broken_rows_are_named_with_their_line(folder: Path) -> None:
     path = folder / "t.csv"
     path.write_text(

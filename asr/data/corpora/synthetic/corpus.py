@@ -1,5 +1,6 @@
 """Makes the synthetic corpus: LibriSpeech's layout on disk, all of it or none of it."""
 
+import fcntl
 import itertools
 import json
 import logging
@@ -107,6 +108,17 @@ def generate(
             f"expected positive seconds and at least 1 job, found {seconds} and {jobs} jobs; "
             "give numbers above zero"
         )
+    root.mkdir(parents=True, exist_ok=True)
+    folder = os.open(root, os.O_RDONLY)
+    try:
+        # A second process waits here, and then finds the corpus finished.
+        fcntl.flock(folder, fcntl.LOCK_EX)
+        return _generate(root, seed=seed, seconds=seconds, jobs=jobs)
+    finally:
+        os.close(folder)
+
+
+def _generate(root: Path, *, seed: int, seconds: dict[Split, float], jobs: int) -> SyntheticSummary:
     settings: dict[str, object] = {
         "version": _VERSION,
         "seed": seed,
