@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any, Protocol
 
 import numpy as np
+import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
@@ -13,6 +14,7 @@ from asr.config import LanguageModelExperimentConfig, load_config_as
 from asr.data.token_stream import join_sentences
 from asr.decoding.neural_scorer import NeuralScorer, sentence_log_probs, stream_log_prob
 from asr.decoding.scorer import Scorer
+from asr.model.devices import find_device
 from asr.model.language_model import LanguageModel
 from asr.model.weights import WEIGHTS_FILE, load_weights, read_weights
 from asr.ngram.model import DESCRIPTION_FILE, load_ngram, read_description
@@ -134,7 +136,8 @@ def load_language_model(folder: Path, *, device: str = "cpu") -> LoadedLanguageM
 
     Raises:
         FileNotFoundError: The folder or a file in it is missing.
-        ValueError: A file is damaged, does not belong to the others, or is of no known type.
+        ValueError: A file is damaged, does not belong to the others, or is of no known type, or
+            torch cannot use the device.
     """
     kind = str(read_description(folder).get("type"))
     if kind not in _TYPES:
@@ -142,15 +145,15 @@ def load_language_model(folder: Path, *, device: str = "cpu") -> LoadedLanguageM
             f"{folder / DESCRIPTION_FILE}: expected type to be one of {sorted(_TYPES)}, found "
             f"{kind!r}; give a folder that `asr lm train` wrote"
         )
-    return _TYPES[kind](folder, device)
+    return _TYPES[kind](folder, find_device(device))
 
 
-def _load_ngram(folder: Path, device: str) -> NgramLanguageModel:
+def _load_ngram(folder: Path, device: torch.device) -> NgramLanguageModel:
     loaded = load_ngram(folder)
     return NgramLanguageModel(loaded.tokenizer, loaded.table.to(device))
 
 
-def _load_transformer(folder: Path, device: str) -> NeuralLanguageModel:
+def _load_transformer(folder: Path, device: torch.device) -> NeuralLanguageModel:
     config = load_config_as(LanguageModelExperimentConfig, folder / CONFIG_FILE)
     digest = str(read_description(folder).get("tokenizer_sha256"))
     tokenizer = Tokenizer.load(folder / MODEL_FILE, digest=digest)
@@ -160,7 +163,7 @@ def _load_transformer(folder: Path, device: str) -> NeuralLanguageModel:
     return NeuralLanguageModel(tokenizer, model.to(device).eval(), config.data.segment_tokens)
 
 
-_TYPES: Mapping[str, Callable[[Path, str], LoadedLanguageModel]] = {
+_TYPES: Mapping[str, Callable[[Path, torch.device], LoadedLanguageModel]] = {
     "ngram": _load_ngram,
     "transformer": _load_transformer,
 }

@@ -1,12 +1,12 @@
 """A trained recogniser: from audio to hypotheses."""
 
 import logging
+import math
 from collections.abc import Iterator, Sequence
 from itertools import islice
 from pathlib import Path
 from typing import Any
 
-import torch
 from torch import Tensor
 
 from asr.config import load_config
@@ -30,6 +30,7 @@ from asr.decoding.transcripts import transcripts
 from asr.features.extractor import FeatureExtractor
 from asr.features.normalisation import Normalisation
 from asr.model import build_model
+from asr.model.devices import find_device
 from asr.model.weights import WEIGHTS_FILE, load_weights, read_weights
 from asr.tokens.tokenizer import MODEL_FILE, Tokenizer
 
@@ -101,12 +102,14 @@ class Recognizer:
 
         Raises:
             TypeError: `inputs` is a single path, or samples are of no floating-point type.
-            ValueError: `batch_seconds` is not positive.
+            ValueError: `batch_seconds` is not positive and finite.
         """
         if isinstance(inputs, str):
             raise TypeError(f"expected a list of inputs, found {inputs!r}; put it in a list")
-        if not batch_seconds > 0:
-            raise ValueError(f"expected batch_seconds above 0, found {batch_seconds}; raise it")
+        if not 0 < batch_seconds < math.inf:
+            raise ValueError(
+                f"expected batch_seconds above 0 and finite, found {batch_seconds}; correct it"
+            )
         seconds: dict[int, float] = {}
         for index, item in enumerate(inputs):
             try:
@@ -261,19 +264,6 @@ def load(
         config.model, vocab_size=tokenizer.vocab_size, feature_size=config.features.mel_bins
     )
     load_weights(model, read_weights(folder / WEIGHTS_FILE), path=folder / WEIGHTS_FILE)
-    target = _device(device)
+    target = find_device(device)
     acoustic_model = AcousticModel(extractor.to(target), model.to(target))
     return Recognizer(acoustic_model, tokenizer, decoder=decoder, longform=longform)
-
-
-def _device(name: str) -> torch.device:
-    try:
-        device = torch.device(name)
-        torch.empty(0, device=device)
-    except (RuntimeError, AssertionError) as error:
-        reason = str(error).splitlines()[0]
-        raise ValueError(
-            f"expected a device that torch can use, found {name!r} ({reason}); use 'cpu', or "
-            "'cuda' on a machine with a GPU"
-        ) from None
-    return device

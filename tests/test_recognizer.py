@@ -1,4 +1,5 @@
 import logging
+import math
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -161,8 +162,9 @@ def test_transcribe_raises_what_is_wrong(
 
 
 def test_batch_seconds_are_checked(recognizer: Recognizer) -> None:
-    with pytest.raises(ValueError, match="batch_seconds above 0"):
-        recognizer.transcribe([], batch_seconds=0.0)
+    for seconds in (0.0, math.inf, math.nan):
+        with pytest.raises(ValueError, match="batch_seconds above 0 and finite"):
+            recognizer.transcribe([], batch_seconds=seconds)
 
 
 def test_a_single_path_is_no_list(recognizer: Recognizer) -> None:

@@ -6,6 +6,7 @@ from typing import Annotated
 import typer
 
 from asr.cli.outcomes import FORMAT_HELP, FormatName, write_outcomes
+from asr.cli.outputs import check_outputs
 from asr.data.manifest import read_manifest
 from asr.decoding.formats import open_writer
 
@@ -41,6 +42,7 @@ def align(
     if not utterances:
         raise ValueError(f"expected utterances to align in {manifest}, found none; add some")
     sources = {utterance.id: utterance.audio_filepath for utterance in utterances}
+    check_outputs([out], inputs=[manifest, *sources.values()])
     # Before the model is loaded, so that an output that cannot be written is found at once.
     with open_writer(out, output_format, ids=sources) as writer:
         recognizer = load(exp, device=device or ("cuda" if torch.cuda.is_available() else "cpu"))

@@ -22,6 +22,7 @@ from asr.cli.decoder_options import (
     WordScore,
 )
 from asr.cli.outcomes import FORMAT_HELP, FormatName, write_outcomes
+from asr.cli.outputs import check_outputs
 from asr.data.folders import files_below
 from asr.data.manifest import Utterance, read_manifest
 from asr.decoding.batching import BATCH_SECONDS
@@ -124,9 +125,12 @@ def decode(
     import torch
 
     from asr.decoding.longform import LongformConfig
+    from asr.model.devices import is_out_of_memory
     from asr.recognizer import load
 
     sources = collect_inputs(inputs, standard_input=sys.stdin)
+    paths = {name: _path(source) for name, source in sources.items()}
+    check_outputs([out], inputs=[*map(Path, inputs), *paths.values()])
     # Before the model is loaded, so that an output that cannot be written is found at once.
     with open_writer(out, output_format, ids=sources) as writer:
         recognizer = load(
@@ -142,13 +146,14 @@ def decode(
             outcomes = streamed_outcomes(
                 recognizer, items, chunk_seconds=chunk_seconds, left_seconds=left_seconds
             )
-        paths = {name: _path(source) for name, source in sources.items()}
         try:
             write_outcomes(outcomes, paths, writer, done="decoded")
-        except torch.OutOfMemoryError as error:
+        except RuntimeError as error:
+            if not is_out_of_memory(error):
+                raise
             raise MemoryError(
-                f"expected a batch of {batch_seconds:g} s to fit the device, found: {error}; lower "
-                "--batch-seconds"
+                f"expected a batch of {batch_seconds:g} s to fit the device, found: "
+                f"{str(error).splitlines()[0]}; lower --batch-seconds or --beam-size"
             ) from None
 
 

@@ -7,9 +7,9 @@ from typing import Annotated, Literal
 
 import typer
 
-from asr.cli.json_file import write_json
 from asr.cli.lm_rescore import rescore
 from asr.cli.lm_tune import tune
+from asr.cli.outputs import check_outputs, write_json
 from asr.cli.train import report_outcome
 from asr.ngram.arpa import NgramModel
 from asr.scoring.perplexity import Perplexity
@@ -200,11 +200,13 @@ def score(
         ),
     ] = None,
     memory_tokens: Annotated[
-        int,
+        int | None,
         typer.Option(
-            min=0, help="transformer, with --segment-tokens: tokens before a token that it sees."
+            min=0,
+            help="transformer, with --segment-tokens: tokens before a token that it sees.",
+            show_default="0",
         ),
-    ] = 0,
+    ] = None,
     device: Annotated[str, typer.Option(help="transformer: cpu or cuda.")] = "cpu",
     json: Annotated[
         Path | None, typer.Option(help="File to write the figures to, as JSON.")
@@ -220,6 +222,9 @@ def score(
     """
     from asr.language_models import load_language_model
 
+    if memory_tokens is not None and segment_tokens is None:
+        raise typer.BadParameter("needs --segment-tokens", param_hint="--memory-tokens")
+    check_outputs([json], inputs=text)
     model = load_language_model(lm, device=device)
     corpus = read_text_corpus(text, model.tokenizer)
     if not corpus.sentences:
@@ -231,7 +236,7 @@ def score(
         log_prob = float(model.sentence_log_probs(corpus.sentences).sum())
     else:
         log_prob = model.stream_log_prob(
-            corpus.sentences, segment_tokens=segment_tokens, memory_tokens=memory_tokens
+            corpus.sentences, segment_tokens=segment_tokens, memory_tokens=memory_tokens or 0
         )
     perplexity = Perplexity(log_prob=log_prob, corpus=corpus)
     if json is not None:

@@ -6,7 +6,7 @@ from typing import Annotated
 
 import typer
 
-from asr.cli.json_file import write_json
+from asr.cli.outputs import check_outputs, write_json
 from asr.data.manifest import read_manifest
 from asr.decoding.hypothesis_file import read_hypotheses
 from asr.decoding.rescoring import RescoringWeights
@@ -38,6 +38,7 @@ def tune(
     weights of the search led to: where the found ones differ much from
     these, decode again with them and tune once more.
     """
+    check_outputs([json], inputs=[hyp, ref])
     tuning = tune_weights(read_manifest(ref), read_hypotheses(hyp))
     options = _options(tuning.best[0].weights, tuning)
     if json is not None:

@@ -56,7 +56,9 @@ def write_outcomes(
                     written += 1
                     audio_seconds += outcome.hypothesis.duration_seconds
                 progress.update(task, advance=1, audio=audio_seconds)
-            writer.finish(ids)
+            if written or not failures:
+                # Otherwise nothing is there to take the place of an older result.
+                writer.finish(ids)
         except BaseException:
             if written:
                 print(
@@ -72,9 +74,10 @@ def write_outcomes(
         file=sys.stderr,
     )
     if failures:
+        others = f"the others are in {writer.path}" if written else "nothing is written"
         print(
             f"error: expected {len(ids)} inputs to be {done}, found {failures} that cannot be "
-            f"{done}, named above; the others are in {writer.path}",
+            f"{done}, named above; {others}",
             file=sys.stderr,
         )
         raise typer.Exit(1)

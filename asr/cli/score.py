@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from asr.cli.json_file import write_json
+from asr.cli.outputs import check_outputs, write_json
 from asr.data.manifest import read_manifest
 from asr.decoding.hypothesis_file import read_hypotheses
 from asr.scoring.page_data import System
@@ -45,6 +45,7 @@ def score(
         raise typer.BadParameter("needs --html", param_hint="--embed-audio")
     references = read_manifest(ref)
     paths = [hyp, *(against or [])]
+    check_outputs([json, html], inputs=[ref, *paths])
     systems = [
         System(name=name, path=path, texts=_texts(path))
         for name, path in zip(_distinct_names(paths), paths, strict=True)

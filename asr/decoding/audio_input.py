@@ -14,6 +14,7 @@ from torchaudio.functional import resample
 
 from asr.data.audio import audio_blocks, audio_info, read_audio
 from asr.data.manifest import Utterance
+from asr.data.resampling import check_rates
 
 Samples: TypeAlias = Tensor | NDArray[Any]
 # A file, a stretch of a file, or samples in -1 .. 1 with their rate in Hz.
@@ -22,6 +23,8 @@ AudioInput: TypeAlias = str | Path | Utterance | tuple[Samples, int]
 _BLOCK_SECONDS = 10.0
 _BATCHES_AHEAD = 2
 _READERS = 2
+# More are samples in the place of channels.
+_MAX_CHANNELS = 64
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -76,7 +79,9 @@ def read_input(item: AudioInput, *, sample_rate_hz: int) -> Tensor:
         )
     if isinstance(item, tuple):
         samples, rate_hz = item
-        waveform: Tensor = resample(_recording(samples, rate_hz), rate_hz, sample_rate_hz)
+        recording = _recording(samples, rate_hz)
+        check_rates(rate_hz, sample_rate_hz)
+        waveform: Tensor = resample(recording, rate_hz, sample_rate_hz)
         return waveform
     return read_audio(Path(item), sample_rate_hz=sample_rate_hz)
 
@@ -125,13 +130,18 @@ def mono_samples(samples: Samples, rate_hz: int) -> Tensor:
         TypeError: Samples are of no floating-point type.
         ValueError: Rate, shape or a sample cannot be used.
     """
-    if rate_hz <= 0:
-        raise ValueError(f"expected a sample rate in Hz above 0, found {rate_hz}; correct it")
+    if rate_hz <= 0 or rate_hz != int(rate_hz):
+        raise ValueError(f"expected a sample rate in whole Hz above 0, found {rate_hz}; correct it")
     waveform = torch.as_tensor(samples)
     if not waveform.is_floating_point():
         raise TypeError(
             f"expected floating-point samples in -1 .. 1, found {waveform.dtype}; divide integers "
             "by their full scale"
+        )
+    if waveform.dim() == 2 and waveform.shape[1] > _MAX_CHANNELS:
+        raise ValueError(
+            f"expected samples of shape (sample, channel), found {tuple(waveform.shape)}, of "
+            f"over {_MAX_CHANNELS} channels; transpose them"
         )
     if waveform.dim() == 2 and waveform.shape[1] > 0:
         waveform = waveform.mean(dim=1)

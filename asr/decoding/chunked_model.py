@@ -1,5 +1,6 @@
 """Waveforms to log-posteriors chunk by chunk."""
 
+import math
 from collections.abc import Sequence
 
 import torch
@@ -17,21 +18,25 @@ def chunked_mode(*, chunk_seconds: float, left_seconds: float | None, frame_seco
 
     Args:
         chunk_seconds: Length of a chunk, > 0; at least one frame is taken.
-        left_seconds: What frames may attend to before their chunk; None is all.
+        left_seconds: What frames may attend to before their chunk; None or infinity is all.
         frame_seconds: Distance between encoder frames.
 
     Returns:
         The mode, in whole encoder frames.
 
     Raises:
-        ValueError: A span is not positive, or the left context is negative.
+        ValueError: A chunk is not positive and finite, or the left context is negative.
     """
-    if not chunk_seconds > 0:
-        raise ValueError(f"expected chunk_seconds above 0, found {chunk_seconds}; raise it")
+    if not 0 < chunk_seconds < math.inf:
+        raise ValueError(
+            f"expected chunk_seconds above 0 and finite, found {chunk_seconds}; correct it"
+        )
     if left_seconds is not None and not left_seconds >= 0:
         raise ValueError(
             f"expected left_seconds of at least 0, found {left_seconds}; raise it or leave it out"
         )
+    if left_seconds == math.inf:
+        left_seconds = None
     left = None if left_seconds is None else round(left_seconds / frame_seconds)
     return chunked(max(1, round(chunk_seconds / frame_seconds)), left)
 

@@ -144,6 +144,19 @@ def text_line(record: HypothesisRecord, folder: Path) -> str:
     return f"{record.id}\t{record.hypothesis.text}"
 
 
+def check_line_id(record_id: str) -> None:
+    """Refuse an id that would break such a line.
+
+    Raises:
+        ValueError: The id has a tab or an end of line.
+    """
+    if "\t" in record_id or record_id.splitlines() not in ([record_id], []):
+        raise ValueError(
+            f"expected ids without tabs and ends of lines, found {record_id!r}; give the recording "
+            "another name or write jsonl"
+        )
+
+
 @contextmanager
 def clear_write_errors(path: Path) -> Iterator[None]:
     """Say of an OSError that `path` cannot be written."""
@@ -159,7 +172,8 @@ class HypothesisWriter:
     """Writes each hypothesis as it is made into `<path>.part`, which `finish` turns into `path`.
 
     Leaving the context without `finish`, or the death of the process, keeps the partial file, which
-    has complete lines only.
+    has complete lines only. One that is there already stays until `finish`: the new one then has
+    another name.
 
     Args:
         path: The file; its folder is made where missing.
@@ -174,12 +188,19 @@ class HypothesisWriter:
         self, path: Path, *, format_lines: Callable[[HypothesisRecord, Path], str] = json_line
     ) -> None:
         self.path = path
+        self._former_parts: list[Path] = []
         self.part_path = path.with_name(path.name + ".part")
+        while self.part_path.exists():
+            self._former_parts.append(self.part_path)
+            number = len(self._former_parts) + 1
+            self.part_path = path.with_name(f"{path.name}.part{number}")
         self._format_lines = format_lines
         self._lines: dict[str, str] = {}
         with clear_write_errors(self.path):
             if path.is_dir():
                 raise IsADirectoryError(0, "a folder of that name")
+            if path.exists() and not path.is_file():
+                raise OSError(0, "a device or pipe of that name")
             path.parent.mkdir(parents=True, exist_ok=True)
             self._stream = self.part_path.open("w", encoding="utf-8")
 
@@ -232,7 +253,8 @@ class HypothesisWriter:
             except BaseException:
                 sorted_path.unlink(missing_ok=True)
                 raise
-            self.part_path.unlink()
+            for part in (self.part_path, *self._former_parts):
+                part.unlink(missing_ok=True)
 
 
 def _to_record(record: HypothesisRecord, folder: Path) -> dict[str, object]:

@@ -72,6 +72,11 @@ class StreamBatch:
             ValueError: An ended stream goes on, or the number of streams is another.
         """
         self._check_open()
+        if len(blocks) != len(self._pending):
+            raise ValueError(
+                f"expected {len(self._pending)} blocks, one a stream, found {len(blocks)}; give "
+                "None for streams that have ended"
+            )
         for stream, block in enumerate(blocks):
             if block is None:
                 self._ended[stream] = True

@@ -33,10 +33,9 @@ def load_word_lm(path: Path, words: Sequence[str]) -> Any:  # noqa: ANN401 - the
     try:
         return KenLM(str(path), Dictionary(list(words)))
     except RuntimeError as error:
-        # The last line of kenlm's message has the reason.
         raise ValueError(
             f"{path}: expected a complete ARPA file or kenlm's binary, found: "
-            f"{str(error).splitlines()[-1]}; download or build it again"
+            f"{' '.join(str(error).split())}; download or build it again"
         ) from None
 
 

@@ -144,9 +144,14 @@ def read_description(folder: Path) -> dict[str, Any]:
 
     Raises:
         FileNotFoundError: There is no such file.
-        ValueError: The file is no TOML.
+        ValueError: The file is no TOML, or `folder` is a file.
     """
     path = folder / DESCRIPTION_FILE
+    if folder.is_file():
+        raise ValueError(
+            f"expected a folder of a language model over token pieces, found the file {folder}; "
+            "one over words can only decode"
+        )
     if not path.is_file():
         raise FileNotFoundError(
             f"expected a language model with {DESCRIPTION_FILE} at {folder}, found "

@@ -10,6 +10,8 @@ from asr.ngram.arpa import SENTENCE_BEGIN, SENTENCE_END, UNKNOWN, NgramModel, wr
 from asr.ngram.estimate import estimate
 
 _UNKNOWN_LABEL = 1
+# kenlm as packaged, which decoding reads the file with.
+_MAX_ORDER = 6
 
 
 def train_word_ngram(
@@ -25,7 +27,7 @@ def train_word_ngram(
     Args:
         sentences: Normalised text, words separated by single blanks.
         out: The ARPA file, gzipped if its name ends in `.gz`; it must be new.
-        order: Words in the longest n-grams.
+        order: Words in the longest n-grams, <= 6.
         min_word_count: Occurrences that a word needs; rarer ones count as `<unk>`.
         min_counts: As in `estimate`.
 
@@ -39,6 +41,10 @@ def train_word_ngram(
     if not out.name.endswith((".arpa", ".arpa.gz")):
         raise ValueError(
             f"expected a file whose name ends in .arpa or .arpa.gz, found {out}; correct --out"
+        )
+    if order > _MAX_ORDER:
+        raise ValueError(
+            f"expected an order of at most {_MAX_ORDER}, which kenlm reads, found {order}; lower it"
         )
     if out.exists():
         raise ValueError(f"expected a new file, found {out}; remove it or give another --out")

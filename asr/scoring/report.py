@@ -2,7 +2,7 @@
 
 import json
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, fields, is_dataclass
+from dataclasses import dataclass, fields, is_dataclass, replace
 from typing import Literal
 
 from asr.data.manifest import Utterance, total_seconds
@@ -125,12 +125,18 @@ def score(
     words = count_errors_batch(said, recognised, unit="word")
     characters = count_errors_batch(said, recognised, unit="character")
     speakers, reason = _speakers(references)
-    others = {}
+    others, absent_elsewhere = {}, []
     for name, texts in (against or {}).items():
         system = f"hypotheses to compare with ({name})"
-        matched, _ = match_texts(references, texts, missing=missing, system=system)
+        matched, lacking = match_texts(references, texts, missing=missing, system=system)
         others[name] = count_errors_batch(said, matched, unit="word")
-    comparisons = compare_all(words, others, speakers=speakers)
+        absent_elsewhere.append(tuple(lacking))
+    comparisons = tuple(
+        replace(comparison, missing=lacking)
+        for comparison, lacking in zip(
+            compare_all(words, others, speakers=speakers), absent_elsewhere, strict=True
+        )
+    )
     worst = sorted(
         (index for index, count in enumerate(words) if count.errors),
         key=lambda index: (-words[index].errors, words[index].reference_length, index),

@@ -49,6 +49,7 @@ class Comparison:
             where the references are empty.
         by_utterance: Tests over utterances.
         by_speaker: Tests over speakers; None where speakers are unknown.
+        missing: Ids without a hypothesis of the other system, counted as empty ones.
     """
 
     system: str
@@ -56,6 +57,7 @@ class Comparison:
     difference: float | None
     by_utterance: PairedTests
     by_speaker: PairedTests | None
+    missing: tuple[str, ...] = ()
 
 
 def compare_all(

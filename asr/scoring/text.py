@@ -75,6 +75,8 @@ def _comparison(comparison: Comparison, *, systems: int) -> Iterator[str]:
         f"Against {comparison.system} with WER {percent(comparison.other.rate)} %: difference "
         f"{signed(comparison.difference)} points (below 0: this system is better)"
     )
+    if comparison.missing:
+        yield f"  {len(comparison.missing)} of its hypotheses are missing, counted as deletions"
     yield f"  by utterance: {_tests(comparison.by_utterance, systems)}"
     if comparison.by_speaker is not None:
         yield f"  by speaker: {_tests(comparison.by_speaker, systems)}"

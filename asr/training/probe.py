@@ -8,6 +8,7 @@ import torch
 
 from asr.data.batch import Batch
 from asr.data.manifest import Utterance
+from asr.model.devices import is_out_of_memory
 from asr.training.files import first_line
 from asr.training.learner import Learner
 from asr.training.objective import TrainingBatch
@@ -65,7 +66,7 @@ def probe_memory(learner: Learner, batch: TrainingBatch, *, device: torch.device
         if cuda:
             torch.cuda.synchronize(device)
     except (torch.OutOfMemoryError, MemoryError, RuntimeError) as error:
-        if not _is_out_of_memory(error):
+        if not is_out_of_memory(error):
             raise
         raise ValueError(
             f"expected memory for a batch of {batch.size}, found: {first_line(error)}; lower "
@@ -87,10 +88,3 @@ def peak_bytes(device: torch.device) -> int:
     if device.type == "cuda":
         return torch.cuda.max_memory_allocated(device)
     return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
-
-
-def _is_out_of_memory(error: BaseException) -> bool:
-    text = str(error)
-    return isinstance(error, torch.OutOfMemoryError | MemoryError) or (
-        "can't allocate memory" in text or "out of memory" in text
-    )

@@ -9,6 +9,7 @@ import pytest
 import soundfile
 
 from asr.cli.decode import collect_inputs
+from asr.data.manifest import Utterance, write_manifest
 from asr.decoding.hypothesis_file import read_hypotheses
 from asr.recognizer import Recognizer
 from tests.cli.decode_runs import RATE_HZ, lines, run
@@ -43,6 +44,41 @@ def test_bad_files_are_named_and_the_others_decoded(
     assert all("expected" in line and "found" in line and ";" in line for line in errors)
     assert "found 7 that cannot be decoded" in errors[-1]
     assert "Traceback" not in result.output
+
+
+def test_older_result_stays_where_nothing_can_be_decoded(
+    tiny_experiment: Path, tmp_path: Path
+) -> None:
+    out = tmp_path / "hyp.jsonl"
+    out.write_text("older\n")
+    result = run(tiny_experiment, tmp_path / "none.wav", "--out", out)
+    assert result.exit_code == 1
+    assert "named above; nothing is written" in result.stderr
+    assert out.read_text() == "older\n"
+
+
+def test_inputs_are_not_written_over(tiny_experiment: Path, audio: Path, tmp_path: Path) -> None:
+    manifest = tmp_path / "m.jsonl"
+    write_manifest(
+        manifest, [Utterance(id="c", audio_filepath=audio / "c.flac", duration_seconds=1.0)]
+    )
+    before = manifest.read_text(), (audio / "c.flac").read_bytes()
+    for out in (manifest, audio / "c.flac"):
+        result = run(tiny_experiment, manifest, "--out", out)
+        assert "expected to write to another file than the inputs" in str(result.exception)
+    assert (manifest.read_text(), (audio / "c.flac").read_bytes()) == before
+
+
+def test_memory_that_runs_out_is_one_line(
+    tiny_experiment: Path, audio: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def outcomes(*_: object, **__: object) -> None:
+        raise RuntimeError("DefaultCPUAllocator: can't allocate memory: you tried 9 bytes\nmore")
+
+    monkeypatch.setattr(Recognizer, "outcomes", lambda *_, **__: map(outcomes, [0]))
+    result = run(tiny_experiment, audio / "c.flac", "--out", tmp_path / "hyp.jsonl")
+    assert isinstance(result.exception, MemoryError)
+    assert "lower --batch-seconds or --beam-size" in str(result.exception)
 
 
 def test_too_short_clip_is_no_failure(

@@ -102,6 +102,23 @@ def test_wrong_usage_exits_with_2(text: Path, letters: Tokenizer, tmp_path: Path
     assert CliRunner().invoke(app, ["score", str(tmp_path)]).exit_code == 2
 
 
+def test_memory_needs_segments(tmp_path: Path) -> None:
+    arguments = ["score", str(tmp_path), str(tmp_path / "t.txt"), "--memory-tokens", "0"]
+    result = CliRunner().invoke(app, arguments)
+    assert result.exit_code == 2
+    assert "needs --segment-tokens" in result.output
+
+
+def test_device_and_words(text: Path, letters: Tokenizer, tmp_path: Path) -> None:
+    assert CliRunner().invoke(app, train(text, letters, tmp_path / "lm")).exit_code == 0
+    for lm, options, message in (
+        (tmp_path / "lm", ["--device", "gpu"], "expected a device that torch can use, found 'gpu'"),
+        (text, [], "one over words can only decode"),
+    ):
+        result = CliRunner().invoke(app, ["score", str(lm), str(text), *options])
+        assert message in str(result.exception)
+
+
 @pytest.mark.parametrize(
     ("options", "message"),
     [

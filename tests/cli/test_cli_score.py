@@ -1,4 +1,6 @@
 import json
+import os
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
@@ -41,6 +43,28 @@ def test_score_prints_text_and_writes_json(ref: Path, hyp: Path, tmp_path: Path)
     assert result.stdout.startswith("WER 16.67 % [0.00, 25.00] (95 % by utterance, 2), ")
     assert json.loads(target.read_text())["words"]["counts"]["rate"] == 1 / 6
     assert list(target.parent.iterdir()) == [target]
+
+
+@pytest.mark.parametrize("option", ["--json", "--html"])
+def test_inputs_are_not_written_over(ref: Path, hyp: Path, option: str) -> None:
+    before = ref.read_text(), hyp.read_text()
+    for target in (ref, hyp):
+        result = CliRunner().invoke(
+            app, ["--ref", str(ref), "--hyp", str(hyp), option, str(target)]
+        )
+        assert "expected to write to another file than the inputs" in str(result.exception)
+    assert (ref.read_text(), hyp.read_text()) == before
+
+
+def test_json_to_a_pipe(ref: Path, hyp: Path, tmp_path: Path) -> None:
+    pipe = tmp_path / "pipe"
+    os.mkfifo(pipe)
+    with ThreadPoolExecutor() as threads:
+        read = threads.submit(pipe.read_text)
+        arguments = ["--ref", str(ref), "--hyp", str(hyp), "--json", str(pipe)]
+        assert CliRunner().invoke(app, arguments).exit_code == 0
+        assert json.loads(read.result())["utterances"] == 2
+    assert pipe.is_fifo()
 
 
 def test_score_against_another_system(ref: Path, hyp: Path, tmp_path: Path) -> None:

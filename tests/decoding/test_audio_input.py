@@ -73,7 +73,10 @@ def test_utterance_that_ends_before_its_file(stereo: Path) -> None:
         (np.array([0.0, np.nan]), RATE_HZ, "finite samples"),
         (np.zeros(0), RATE_HZ, "at least one sample"),
         (np.zeros((2, 2, 2)), RATE_HZ, "of shape"),
-        (np.zeros(10), 0, "sample rate in Hz above 0"),
+        (np.zeros(10), 0, "sample rate in whole Hz above 0"),
+        (np.zeros(10), 16000.5, "sample rate in whole Hz above 0"),
+        (np.zeros(10), 44101, "expected a common sampling rate"),
+        (np.zeros((1, 16000)), RATE_HZ, r"found \(1, 16000\), of over 64 channels; transpose"),
     ],
 )
 def test_bad_samples(samples: NDArray[np.float64], rate_hz: int, message: str) -> None:

@@ -154,6 +154,25 @@ def test_interrupted_writer_keeps_the_partial_and_the_old_file(tmp_path: Path) -
     assert list(read_hypotheses(tmp_path / "hyp.jsonl.part")) == ["a"]
 
 
+def test_partial_file_stays_until_another_run_has_all(tmp_path: Path) -> None:
+    former = tmp_path / "hyp.jsonl.part"
+    former.write_text("former\n")
+    with HypothesisWriter(tmp_path / "hyp.jsonl"):
+        pass
+    assert former.read_text() == "former\n"
+    with HypothesisWriter(tmp_path / "hyp.jsonl") as writer:
+        writer.append(record("a"))
+        assert (former.read_text(), writer.part_path.name) == ("former\n", "hyp.jsonl.part2")
+        writer.finish()
+    assert names(tmp_path) == ["hyp.jsonl"]
+
+
+def test_devices_are_not_replaced(tmp_path: Path) -> None:
+    os.mkfifo(tmp_path / "pipe")
+    with pytest.raises(OSError, match="found: a device or pipe of that name"):
+        HypothesisWriter(tmp_path / "pipe")
+
+
 def test_writer_without_a_line_leaves_nothing(tmp_path: Path) -> None:
     with HypothesisWriter(tmp_path / "hyp.jsonl"):
         pass
@@ -210,8 +229,8 @@ def test_full_disk_keeps_what_was_written(tmp_path: Path, monkeypatch: pytest.Mo
 
 
 @pytest.mark.skipif(not Path("/dev/full").exists(), reason="needs the device that is always full")
-def test_full_disk_while_appending(tmp_path: Path) -> None:
-    (tmp_path / "hyp.jsonl.part").symlink_to("/dev/full")
+def test_full_disk_while_appending(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(Path, "open", lambda *_, **__: open("/dev/full", "w"))  # noqa: PTH123, SIM115
     full = pytest.raises(OSError, match="found: No space left on device; free space")
     with HypothesisWriter(tmp_path / "hyp.jsonl") as writer, full:
         writer.append(record("a"))

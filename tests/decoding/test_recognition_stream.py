@@ -1,5 +1,6 @@
 """A recogniser's stream: text, times, rates, memory, and what it refuses."""
 
+import math
 from pathlib import Path
 from typing import Any
 
@@ -158,13 +159,15 @@ def test_spans_are_rounded_to_frames(recognizer: Recognizer) -> None:
     assert stream.lookahead_seconds == pytest.approx(0.045)
     least = recognizer.stream(chunk_seconds=0.001)
     assert (least.chunk_seconds, least.left_seconds) == (0.04, None)
+    assert recognizer.stream(chunk_seconds=0.3, left_seconds=math.inf).left_seconds is None
 
 
 @pytest.mark.parametrize(
     ("chunk_seconds", "left_seconds", "message"),
     [
-        (0.0, None, "chunk_seconds above 0, found 0.0"),
+        (0.0, None, "chunk_seconds above 0 and finite, found 0.0"),
         (float("nan"), None, "chunk_seconds above 0"),
+        (float("inf"), None, "chunk_seconds above 0 and finite, found inf"),
         (0.3, -1.0, "left_seconds of at least 0, found -1.0"),
     ],
 )
@@ -204,6 +207,9 @@ def test_an_ended_stream_does_not_go_on(letters: Tokenizer) -> None:
     batch.accept([torch.zeros(10), None])
     with pytest.raises(ValueError, match="None for stream 1, which has ended"):
         batch.accept([torch.zeros(10), torch.zeros(0)])
+    for count in (1, 3):
+        with pytest.raises(ValueError, match=f"expected 2 blocks, one a stream, found {count}"):
+            batch.accept([torch.zeros(10)] * count)
 
 
 def test_the_rate_stays(recognizer: Recognizer) -> None:
@@ -219,7 +225,7 @@ def test_the_rate_stays(recognizer: Recognizer) -> None:
         (torch.zeros(10, dtype=torch.int16), RATE_HZ, TypeError, "found torch.int16"),
         (torch.zeros(1, 2, 3), RATE_HZ, ValueError, "of shape"),
         (torch.tensor([float("nan")]), RATE_HZ, ValueError, "finite samples"),
-        (torch.zeros(10), 0, ValueError, "sample rate in Hz above 0"),
+        (torch.zeros(10), 0, ValueError, "sample rate in whole Hz above 0"),
         (torch.zeros(10), 16001, ValueError, "common sampling rate, found 16001 Hz"),
     ],
 )

@@ -55,6 +55,8 @@ def test_mistakes(tmp_path: Path) -> None:
     out = tmp_path / "words.arpa"
     with pytest.raises(ValueError, match="expected sentences to count n-grams in, found none"):
         train_word_ngram([], out, order=2)
+    with pytest.raises(ValueError, match=r"expected an order of at most 6, .* found 7"):
+        train_word_ngram(_SENTENCES, out, order=7)
     assert not out.exists()
     out.touch()
     with pytest.raises(ValueError, match="expected a new file"):

@@ -208,6 +208,9 @@ def test_missing_as_deletions_counts_empty_hypotheses() -> None:
     assert "1 missing hypotheses counted as deletions" in to_text(report)
     with pytest.raises(ValueError, match="some without reference, 1: zz"):
         score(REFERENCES[:1], {"zz": "A"}, missing=missing)
+    compared = score(REFERENCES, HYPOTHESES, against={"base": {"u2": "A"}}, missing=missing)
+    assert compared.comparisons[0].missing == ("u1", "u3", "u4")
+    assert "3 of its hypotheses are missing, counted as deletions" in to_text(compared)
 
 
 def test_references_must_exist_and_have_transcripts() -> None:

@@ -14,6 +14,7 @@ from asr.decoding.hypothesis import Hypothesis
 from asr.decoding.hypothesis_file import (
     HypothesisRecord,
     HypothesisWriter,
+    check_line_id,
     json_line,
     text_line,
 )
@@ -45,12 +46,14 @@ class FolderFormat:
     Args:
         suffix: Ending of the files, with its dot.
         format_file: The text of a file.
-        check_id: Raises ValueError for an id that names no file below the folder.
     """
 
     suffix: str
     format_file: Callable[[Hypothesis], str]
-    check_id: Callable[[str], None] = check_file_id
+
+    def check_id(self, record_id: str) -> None:
+        """Raise ValueError for an id that names no file below the folder."""
+        check_file_id(record_id, suffix=self.suffix)
 
     def open(self, path: Path) -> FolderWriter:
         """Begin the folder."""
@@ -59,7 +62,7 @@ class FolderFormat:
 
 FORMATS: dict[str, FileFormat | FolderFormat] = {
     "jsonl": FileFormat(format_lines=json_line),
-    "txt": FileFormat(format_lines=text_line),
+    "txt": FileFormat(format_lines=text_line, check_id=check_line_id),
     "ctm": FileFormat(format_lines=ctm_lines, check_id=check_ctm_id),
     "srt": FolderFormat(suffix=".srt", format_file=srt),
     "vtt": FolderFormat(suffix=".vtt", format_file=vtt),

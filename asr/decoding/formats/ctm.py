@@ -28,8 +28,13 @@ def check_ctm_id(record_id: str) -> None:
     """Refuse an id that is not one column.
 
     Raises:
-        ValueError: The id has blanks or is empty.
+        ValueError: The id has blanks, is empty, or begins a comment.
     """
+    if record_id.startswith(";;"):
+        raise ValueError(
+            f"expected ids that do not begin with ;;, as comments of ctm do, found {record_id!r}; "
+            "give the recording another name or write jsonl"
+        )
     if record_id.split() != [record_id]:
         raise ValueError(
             f"expected ids without blanks, as columns of ctm are, found {record_id!r}; give the "

@@ -8,6 +8,9 @@ from typing import Self
 from asr.decoding.hypothesis import Hypothesis
 from asr.decoding.hypothesis_file import HypothesisRecord, clear_write_errors
 
+# Of Linux's, macOS's and Windows' file systems.
+_MAX_NAME_BYTES = 255
+
 
 class FolderWriter:
     """Writes each hypothesis as it is made into a file of its own, atomically.
@@ -52,7 +55,8 @@ class FolderWriter:
                 "give each hypothesis its own id"
             )
         path = self.path / (record.id + self._suffix)
-        part = path.with_name(path.name + ".part")
+        # A short name: the file's own may be as long as the file system allows.
+        part = path.with_name(f".{os.getpid()}.part")
         text = self._format_file(record.hypothesis)
         with clear_write_errors(path):
             path.parent.mkdir(parents=True, exist_ok=True)
@@ -71,12 +75,19 @@ class FolderWriter:
         """Nothing is left to do: every file is in place."""
 
 
-def check_file_id(record_id: str) -> None:
+def check_file_id(record_id: str, *, suffix: str) -> None:
     """Refuse an id that names no file below the folder.
 
     Raises:
-        ValueError: The id is absolute, leads out of the folder or has an empty part.
+        ValueError: The id is absolute, leads out of the folder, or has a part that is empty or too
+            long for a name.
     """
+    longest_bytes = max(len(os.fsencode(part)) for part in (record_id + suffix).split("/"))
+    if longest_bytes > _MAX_NAME_BYTES:
+        raise ValueError(
+            f"expected ids that make names of at most {_MAX_NAME_BYTES} bytes, found {record_id!r} "
+            f"with {longest_bytes}; give the utterance another id or write jsonl"
+        )
     if "\0" in record_id or any(part in ("", ".", "..") for part in record_id.split("/")):
         raise ValueError(
             f"expected ids that name a file below --out, found {record_id!r}; give the utterance "

@@ -68,6 +68,31 @@ def test_ctm_refuses_ids_that_are_no_column(tmp_path: Path, name: str) -> None:
     assert files(tmp_path) == []
 
 
+@pytest.mark.parametrize(
+    ("name", "format_name", "message"),
+    [
+        ("a\nb", "txt", "without tabs and ends of lines"),
+        ("a\tb", "txt", "without tabs and ends of lines"),
+        (";;a", "ctm", "that do not begin with ;;"),
+        ("b/" + 252 * "\u00e4", "srt", "names of at most 255 bytes"),
+        (252 * "z", "srt", "names of at most 255 bytes"),
+    ],
+)
+def test_ids_that_the_format_cannot_hold(
+    tmp_path: Path, name: str, format_name: str, message: str
+) -> None:
+    with pytest.raises(ValueError, match=message):
+        open_writer(tmp_path / "out", format_name, ids=["a", name])
+    assert files(tmp_path) == []
+
+
+def test_longest_name(tmp_path: Path) -> None:
+    name = 251 * "z"
+    with open_writer(tmp_path, "srt", ids=[name]) as writer:
+        writer.append(record(name))
+    assert files(tmp_path) == [f"{name}.srt"]
+
+
 @pytest.mark.parametrize("name", ["../a", "/a", "a//b", "a/", "", ".", "a/../../b", "a\0b"])
 def test_ids_that_lead_out_of_the_folder_are_refused(tmp_path: Path, name: str) -> None:
     with pytest.raises(ValueError, match="expected ids that name a file below --out"):

@@ -1,0 +1,38 @@
+"""Files that commands write, and what they must not write over."""
+
+from collections.abc import Iterable
+from pathlib import Path
+
+
+def check_outputs(outputs: Iterable[Path | None], *, inputs: Iterable[Path]) -> None:
+    """Refuse to write over what is read.
+
+    Args:
+        outputs: Files to be written; None for those that are not asked for.
+        inputs: Files that are read.
+
+    Raises:
+        ValueError: One is among the others.
+    """
+    there = {path.resolve(): path for path in outputs if path is not None and path.exists()}
+    if not there:
+        return
+    for path in inputs:
+        output = there.get(path.resolve())
+        if output is not None:
+            raise ValueError(
+                f"expected to write to another file than the inputs, found {output} among them; "
+                "give another file"
+            )
+
+
+def write_json(path: Path, text: str) -> None:
+    """Write JSON text in one go, in a folder that is made where missing."""
+    if path.exists() and not path.is_file():
+        # A pipe or /dev/stdout.
+        path.write_text(text, encoding="utf-8")
+        return
+    path.parent.mkdir(parents=True, exist_ok=True)
+    part = path.with_name(path.name + ".part")
+    part.write_text(text, encoding="utf-8")
+    part.replace(path)
