@@ -47,6 +47,11 @@ class ExperimentConfig:
                 "expected [augmentation.spec_augment] with [training.consistency], whose two views "
                 "differ by its masks, found none; add it"
             )
+        if self.training.strategy == "fsdp" and self.model.reversible:
+            raise ValueError(
+                "expected training.strategy = 'ddp' with model.reversible, whose backward pass "
+                "needs whole weights, found 'fsdp'; change one"
+            )
 
 
 @dataclass(frozen=True, kw_only=True, config=STRICT)

@@ -19,7 +19,7 @@ from asr.claims.frame_model import (
     transformer,
 )
 from asr.claims.tasks import CLASSES, chirps, motifs, noisy_segments, sums
-from asr.model.attention import build_attentions
+from asr.model.attention import OFFLINE, build_attentions
 from asr.model.attention.softmax import SoftmaxAttention
 from asr.model.branches import (
     AttentionBranch,
@@ -27,6 +27,7 @@ from asr.model.branches import (
     ConvolutionBranch,
     FeedForwardBranch,
     LongShortBranch,
+    Surroundings,
 )
 from asr.model.convolution import ConvolutionModule
 from asr.model.encoders.base import parse_attention
@@ -122,13 +123,15 @@ def _lite_transformer(seed: int, thresholds: Thresholds) -> Measurement:
     for model in (standard, lite):
         train(model, noisy_segments, time=96, seed=seed)
     losses = [loss_of(model, noisy_segments, time=96) for model in (standard, lite)]
-    # Multiply-adds of a frame and layer, as the paper counts them.
-    half, time, kernel = WIDTH // 2, 96, sum(_KERNELS) / len(_KERNELS)
-    adds_standard = 4 * WIDTH**2 + 2 * time * WIDTH + 8 * WIDTH**2
-    adds_lite = 4 * half**2 + 2 * time * half + 3 * half**2 + half * kernel + 2 * WIDTH**2
+    x, valid = torch.randn(1, 96, WIDTH), torch.ones(1, 96, dtype=torch.bool)
+    surroundings = Surroundings(valid_mask=valid, mode=OFFLINE)
+    counts = [
+        operations(functools.partial(model.stack.eval(), x, surroundings, None))
+        for model in (standard, lite)
+    ]
     return Measurement(
         values={
-            "multiply_adds_ratio": adds_lite / adds_standard,
+            "multiply_adds_ratio": counts[1] / counts[0],
             "loss_ratio": losses[1] / losses[0],
         }
     )

@@ -43,6 +43,12 @@ class BranchOutput:
     losses: dict[str, Tensor] = field(default_factory=dict)
 
 
+# Hooks on the tensors found here gather shared weights again for the backward pass.
+torch.export.register_dataclass(
+    BranchOutput, serialized_type_name="asr.model.branches.BranchOutput"
+)
+
+
 class Branch(nn.Module, ABC):
     """A map of (batch, time, feature) to the same shape, its norm and dropout included."""
 

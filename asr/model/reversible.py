@@ -160,16 +160,17 @@ class _Reversible(torch.autograd.Function):
         """Run without a graph; give both streams, then losses, then taps."""
         streams, _notes = _forward(run, (a, b), notes)
         ctx.save_for_backward(*streams)
-        ctx.run, ctx.notes = run, notes  # type: ignore[attr-defined]
+        # Not the notes, whose losses and taps are this function's own: nothing would free them.
+        ctx.run, ctx.losses = run, list(notes.losses)  # type: ignore[attr-defined]
+        ctx.generators = notes.generators  # type: ignore[attr-defined]
         return (*streams, *notes.losses.values(), *notes.taps)
 
     @staticmethod
     def backward(ctx: Any, *gradients: Tensor) -> tuple[Tensor | None, ...]:  # noqa: ANN401
         """Undo branch after branch, computing each anew with a graph of its own."""
-        run, notes = ctx.run, ctx.notes
+        run, names = ctx.run, ctx.losses
         a, b = ctx.saved_tensors
         streams, incoming = [a, b], list(gradients[:2])
-        names = list(notes.losses)
         of_losses = dict(zip(names, gradients[2 : 2 + len(names)], strict=True))
         of_taps = dict(zip(run.taps, gradients[2 + len(names) :], strict=True))
         of_parameters: list[list[Tensor | None]] = []
@@ -178,7 +179,7 @@ class _Reversible(torch.autograd.Function):
                 incoming = [each + of_taps[number + 1] / 2 for each in incoming]
             target, source = number % 2, (number + 1) % 2
             read = streams[source].detach().requires_grad_()
-            with torch.enable_grad(), notes.generators[number].replayed():
+            with torch.enable_grad(), ctx.generators[number].replayed():
                 result = run.branch(number, (read, read))
             scale = run.branches[number].scale
             streams[target] = streams[target] - scale * result.output.detach()

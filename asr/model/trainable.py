@@ -27,19 +27,20 @@ class Trainable(nn.Module):
     ) -> list[dict[str, Any]]:
         """Groups for an optimizer.
 
-        Matrices and kernels decay, vectors (biases, norms) do not; what an attention wants for its
-        own parameters comes last.
+        Matrices and kernels decay, vectors and biases do not, whatever the shape of these; what an
+        attention wants for its own parameters comes last.
         """
         special = [group for each in self._attentions() for group in each.parameter_groups()]
         taken = {id(parameter) for group in special for parameter in group.parameters}
-        others = [each for each in self.parameters() if id(each) not in taken]
-        groups = [
-            {
-                "params": [each for each in others if (each.squeeze().dim() > 1) == is_matrix],
-                "lr": learning_rate,
-                "weight_decay": weight_decay if is_matrix else 0.0,
-            }
-            for is_matrix in (True, False)
+        decaying: list[Tensor] = []
+        others: list[Tensor] = []
+        for name, parameter in self.named_parameters():
+            if id(parameter) not in taken:
+                decays = parameter.squeeze().dim() > 1 and not name.endswith("bias")
+                (decaying if decays else others).append(parameter)
+        groups: list[dict[str, Any]] = [
+            {"params": decaying, "lr": learning_rate, "weight_decay": weight_decay},
+            {"params": others, "lr": learning_rate, "weight_decay": 0.0},
         ]
         groups += [
             {

@@ -31,6 +31,11 @@ class ChunkModes:
         known = [left for left in lefts if left is not None]
         self.shortest = chunked(min(config.chunk_frames), min(known, default=None))
         """The mode of the smallest chunk and the least left context."""
+        most_left = None if None in lefts else max(known)
+        self.largest = (
+            OFFLINE if self._offline_probability else chunked(max(config.chunk_frames), most_left)
+        )
+        """The mode in which frames attend to the most others."""
 
     def draw(self) -> Mode:
         """A mode, from torch's random numbers on the CPU."""

@@ -12,12 +12,13 @@ from torch import Tensor, nn
 from torch.distributed.device_mesh import DeviceMesh
 from torch.distributed.fsdp import fully_shard
 
+from asr.model.branches import Branch
 from asr.training.config import TrainingConfig
 
 logger = logging.getLogger(__name__)
 
 _PRECISION = {"float32": "32-true", "bfloat16": "bf16-mixed"}
-# Smaller blocks travel with their parent: small messages cost more than they save.
+# Smaller branches travel with the rest: small messages cost more than they save.
 _SHARDED_PARAMETERS = 1_000_000
 # Memory traffic of a training step is less in bfloat16, which pays for somewhat slower products.
 _SLOW = 1.3
@@ -116,13 +117,14 @@ def _strategy(config: TrainingConfig) -> Strategy | str:
 
 def _shard(module: nn.Module, mesh: DeviceMesh) -> nn.Module:
     data_parallel = mesh["data_parallel"]
-    for layers in module.modules():
-        if isinstance(layers, nn.ModuleList):
-            for layer in layers:
-                if (
-                    sum(parameter.numel() for parameter in layer.parameters())
-                    >= _SHARDED_PARAMETERS
-                ):
-                    fully_shard(layer, mesh=data_parallel)
+    for parameter in module.parameters():
+        # Shares are cut along the first dimension, whatever the order in memory was.
+        parameter.data = parameter.data.contiguous()
+    for branch in module.modules():
+        # Blocks are never called themselves, only their branches.
+        if isinstance(branch, Branch):
+            size = sum(parameter.numel() for parameter in branch.parameters())
+            if size >= _SHARDED_PARAMETERS:
+                fully_shard(branch, mesh=data_parallel)
     fully_shard(module, mesh=data_parallel)
     return module

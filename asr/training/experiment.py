@@ -186,6 +186,12 @@ def _check_same_run(
             f"the stored ones or start anew (a resumed run may change {', '.join(sorted(free))})"
         )
     former = read_provenance(experiment)
+    if record["init"] not in (None, former["init"]):
+        raise ValueError(
+            f"expected no other first weights than {former['init'] or 'random ones'} for "
+            f"{experiment.root}, which has begun, found {record['init']}; leave --init out or "
+            "start anew"
+        )
     if former["corpus_sha256"] != record["corpus_sha256"]:
         raise ValueError(
             f"expected the data that {experiment.root} was begun with, found other content in "

@@ -60,5 +60,6 @@ def _message(record: StepRecord, finite: list[bool]) -> str:
         where = f"in a batch of {len(record.ids[number])} for"
     return (
         f"expected finite losses, found {found} at step {record.step} {where} {', '.join(names)}; "
-        "lower training.learning_rate or leave these utterances out (the last checkpoint is intact)"
+        "start anew with a lower training.learning_rate or without these utterances, and --init to "
+        "begin with the last validated weights (the last checkpoint is intact)"
     )

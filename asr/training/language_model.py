@@ -81,16 +81,26 @@ class LanguageModelValidator:
         corpus: The text.
         config: Sizes of segments and batches.
         fabric: Adds up what the processes counted.
+
+    Raises:
+        ValueError: The text has fewer batches than there are processes.
     """
 
     def __init__(self, corpus: TextCorpus, config: TextDataConfig, *, fabric: Fabric) -> None:
         stream, length = join_sentences(corpus.sentences), config.segment_tokens
         starts = np.arange(0, len(stream) - length, length)
         size = config.batch_tokens // length
-        self._batches = [
+        batches = [
             segment_batch(stream, starts[first : first + size], length)
             for first in range(0, len(starts), size)
-        ][fabric.global_rank :: fabric.world_size]
+        ]
+        if len(batches) < fabric.world_size:
+            raise ValueError(
+                f"expected validation text for a batch on each of {fabric.world_size} processes, "
+                f"found {len(batches)} of {length} x {size} tokens; give more text or lower "
+                "data.segment_tokens or data.batch_tokens"
+            )
+        self._batches = batches[fabric.global_rank :: fabric.world_size]
         self._fabric = fabric
         # The end of a sentence counts as a word.
         words = corpus.words + len(corpus.sentences)

@@ -225,6 +225,9 @@ class TrainingLoop:
         progress.ended_step = progress.step
         self._window.pause(time.monotonic() - began)
         self._save()
+        if isinstance(self._learner.average, EpochMean) and self._fabric.is_global_zero:
+            # Every epoch end has a checkpoint: the oldest that is kept is so many epochs back.
+            self._learner.average.prune(progress.epoch - 1 - config.keep_checkpoints)
         return finished
 
     def _validate(self) -> bool:

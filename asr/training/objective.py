@@ -1,6 +1,8 @@
 """What is trained: a model, and how a batch becomes losses."""
 
 from abc import ABC, abstractmethod
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Any, Protocol, Self
 
 import torch
@@ -62,6 +64,11 @@ class Objective(ABC):
         """Move what is not part of the model."""
         return
 
+    @contextmanager
+    def largest_pass(self) -> Iterator[None]:
+        """Where the step varies by itself, let it take what needs the most memory."""
+        yield
+
     @abstractmethod
     def inputs(self, batch: Any, *, augment: bool) -> tuple[Tensor, ...]:  # noqa: ANN401
         """What the step takes, of a batch on the device."""
@@ -105,6 +112,13 @@ class CtcObjective(Objective):
     def to(self, device: torch.device) -> None:
         """Move the extractor."""
         self._extractor = self._extractor.to(device)
+
+    @contextmanager
+    def largest_pass(self) -> Iterator[None]:
+        """With chunks: all frames at once, or the largest chunks."""
+        assert isinstance(self.step, CtcStep)
+        with self.step.largest_mode():
+            yield
 
     @torch.no_grad()
     def inputs(self, batch: Batch, *, augment: bool) -> tuple[Tensor, ...]:

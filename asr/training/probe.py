@@ -62,7 +62,8 @@ def probe_memory(learner: Learner, batch: TrainingBatch, *, device: torch.device
         torch.cuda.reset_peak_memory_stats(device)
     learner.train_mode()
     try:
-        learner.backward(batch, share=1.0, last=True)
+        with learner.objective.largest_pass():
+            learner.backward(batch, share=1.0, last=True)
         if cuda:
             torch.cuda.synchronize(device)
     except (torch.OutOfMemoryError, MemoryError, RuntimeError) as error:

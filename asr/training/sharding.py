@@ -26,8 +26,8 @@ def load_full_state(model: nn.Module, state: dict[str, Tensor]) -> None:
             f"expected the weights of this model, found others (first difference: "
             f"{min(own.keys() ^ state.keys())}); use the config that they were trained with"
         )
-    for name, tensor in own.items():
-        tensor.copy_(_share(state[name], tensor))
+    # Torch's own way, since modules follow it by hooks.
+    model.load_state_dict({name: _share(state[name], tensor) for name, tensor in own.items()})
 
 
 def full_optimizer_state(optimizer: Optimizer) -> dict[str, Any]:

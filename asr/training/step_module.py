@@ -1,6 +1,7 @@
 """Features to losses, as the one module that Lightning's strategies wrap."""
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 
 import torch
 from torch import Tensor, nn
@@ -38,6 +39,16 @@ class CtcStep(nn.Module):
         self.model = model
         self._consistency = consistency
         self._modes = None if streaming is None else ChunkModes(streaming, model.encoder)
+        self._takes_largest = False
+
+    @contextmanager
+    def largest_mode(self) -> Iterator[None]:
+        """Train with the mode that needs the most memory instead of drawing one."""
+        self._takes_largest = True
+        try:
+            yield
+        finally:
+            self._takes_largest = False
 
     def forward(
         self, features: Tensor, lengths: Tensor, labels: Tensor, label_lengths: Tensor
@@ -59,7 +70,9 @@ class CtcStep(nn.Module):
             `log_probs`: (batch, time, vocab); `lengths`: (batch,) int64, its frames;
             `streaming_log_probs`: in evaluation with chunks, those with the shortest ones.
         """
-        mode = OFFLINE if self._modes is None or not self.training else self._modes.draw()
+        mode = OFFLINE
+        if self._modes is not None and self.training:
+            mode = self._modes.largest if self._takes_largest else self._modes.draw()
         output = self.model(features, lengths, mode=mode)
         ctc = ctc_losses(output.log_probs, output.lengths, labels, label_lengths)
         if output.intermediate_log_probs:

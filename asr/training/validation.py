@@ -1,6 +1,7 @@
 """Loss and error rates on the validation data."""
 
 import logging
+import math
 from collections.abc import Callable, Mapping
 from typing import Protocol
 
@@ -89,7 +90,7 @@ class CtcValidator:
             words += pool(count_errors_batch(said, heard, unit="word"))
             characters += pool(count_errors_batch(said, heard, unit="character"))
             ctc = output["nats"].double().cpu()
-            aligned = ctc.isfinite()
+            aligned = ~ctc.isposinf()
             labels = batch.label_lengths.cpu()[aligned].sum()
             sums += torch.stack([ctc[aligned].sum(), labels.double(), (~aligned).sum().double()])
         return self._reduce(words, characters, streamed, sums)
@@ -129,7 +130,8 @@ class CtcValidator:
                 "%d validation utterances are too short for their transcript: not in the loss",
                 left_out,
             )
-        figures = {"loss": loss / max(labels, 1), "wer": wer, "cer": cer}
+        mean = math.nan if left_out and not labels else loss / max(labels, 1)
+        figures = {"loss": mean, "wer": wer, "cer": cer}
         if streamed.reference_length:
             figures["streaming_wer"] = streaming_wer
         return figures

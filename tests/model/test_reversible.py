@@ -1,5 +1,8 @@
 """Reversible stacks against ordinary differentiation of the same equations."""
 
+import gc
+import weakref
+
 import pytest
 import torch
 from torch import Tensor, nn
@@ -116,6 +119,20 @@ def _saved_bytes(layers: int, *, reversible: bool) -> int:
     with torch.autograd.graph.saved_tensors_hooks(pack, lambda tensor: tensor):
         stack(x, surroundings, None)
     return total
+
+
+def test_a_pass_is_freed_without_the_garbage_collector() -> None:
+    stack = _stack().train()
+    surroundings = Surroundings(valid_mask=torch.ones(2, 5, dtype=torch.bool), mode=OFFLINE)
+    gc.disable()
+    try:
+        result = stack(torch.randn(2, 5, 6, requires_grad=True), surroundings, None)
+        kept = weakref.ref(result.intermediates[0])
+        (result.output.sum() + result.intermediates[0].sum()).backward()
+        del result
+        assert kept() is None
+    finally:
+        gc.enable()
 
 
 def test_saved_activations_do_not_grow_with_depth() -> None:

@@ -57,3 +57,6 @@ def test_epoch_mean_takes_the_last_ones(tmp_path: Path) -> None:
     assert mean.mean(0)["weight"].item() == 100.0
     assert mean.mean(2)["weight"].item() == 1.5
     assert mean.mean(2)["count"].item() == 2
+    mean.prune(2)
+    assert mean.mean(2)["weight"].item() == 1.5
+    assert sorted(path.name[:11] for path in tmp_path.iterdir()) == ["epoch-00001", "epoch-00002"]

@@ -50,14 +50,15 @@ def test_the_seed_is_all_that_a_draw_depends_on(build_small: BuildSmall) -> None
     assert len(set(runs[0])) > 3
 
 
-def test_shortest_mode(build_small: BuildSmall) -> None:
+def test_shortest_and_largest_mode(build_small: BuildSmall) -> None:
     encoder = build_small().encoder
     assert ChunkModes(CONFIG, encoder).shortest == chunked(2, 0)
+    assert ChunkModes(CONFIG, encoder).largest == OFFLINE
     everything = StreamingTrainingConfig(
         offline_probability=0.0, chunk_frames=(3,), left_frames=("all",)
     )
     modes = ChunkModes(everything, encoder)
-    assert modes.shortest == chunked(3)
+    assert modes.shortest == modes.largest == chunked(3)
     assert {modes.draw() for _ in range(20)} == {chunked(3)}
 
 

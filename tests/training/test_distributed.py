@@ -32,7 +32,20 @@ _REGULARISERS = (
 )
 
 
-@pytest.mark.parametrize("overrides", [(), _REGULARISERS], ids=["plain", "regularisers"])
+# Wide enough for branches that are shared out on their own.
+_SHARED = (
+    "training.strategy=fsdp",
+    "model.width=364",
+    "model.layers=1",
+    "model.attention.kind=adaptive_span",
+    "training.averaging=ema",
+    "training.ema_decay=0.9",
+)
+
+
+@pytest.mark.parametrize(
+    "overrides", [(), _REGULARISERS, _SHARED], ids=["plain", "regularisers", "shared"]
+)
 def test_two_processes_train(
     *,
     overrides: Sequence[str],

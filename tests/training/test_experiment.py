@@ -95,6 +95,14 @@ def test_run_that_failed_before_its_first_checkpoint_may_begin_otherwise(
     assert not experiment.normalisation.exists()
 
 
+def test_other_first_weights_come_too_late(load: LoadConfig, tmp_path: Path) -> None:
+    experiment = open_experiment(load(), tmp_path / "exp", resume=False, init=tmp_path / "a")
+    train_a_step(experiment)
+    open_experiment(load(), experiment.root, resume=True, init=tmp_path / "a")
+    with pytest.raises(ValueError, match=r"expected no other first weights than .*/a for .* /.*/b"):
+        open_experiment(load(), experiment.root, resume=True, init=tmp_path / "b")
+
+
 def test_half_made_folder_is_made_anew(experiment: Experiment, load: LoadConfig) -> None:
     experiment.provenance.unlink()
     experiment.config.write_text("half")

@@ -18,7 +18,7 @@ def test_bad_utterance_is_named() -> None:
     guard = FiniteGuard()
     guard.add(_record(6, _FINE))
     guard.add(_record(7, [_FINE[0], torch.tensor([1.0, torch.inf])]))
-    with pytest.raises(ValueError, match="found loss inf at step 7 in a batch of 2 for d; lower"):
+    with pytest.raises(ValueError, match="found loss inf at step 7 in a batch of 2 for d; start"):
         guard.flush()
     guard.flush()
 

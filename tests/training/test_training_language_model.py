@@ -103,6 +103,13 @@ def test_resumes_bit_for_bit(folder: Path, tmp_path: Path) -> None:
     assert all(torch.equal(parts[name], tensor) for name, tensor in whole.items())
 
 
+def test_validation_text_without_a_segment_is_refused(folder: Path, tmp_path: Path) -> None:
+    (tmp_path / "short.txt").write_text("the fox")
+    config = _config(folder, f"data.validation={tmp_path / 'short.txt'}")
+    with pytest.raises(ValueError, match="expected validation text for a batch on each of 1 proc"):
+        train_language_model(config, tmp_path / "exp")
+
+
 def test_chunks_are_for_recognisers(folder: Path) -> None:
     with pytest.raises(ValueError, match=r"training\.streaming: expected a known key"):
         _config(folder, "training.streaming.offline_probability=0.5")

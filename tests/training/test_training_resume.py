@@ -254,6 +254,19 @@ def test_more_epochs_equal_a_run_that_had_them(
     _assert_same_run(tmp_path / "exp", whole)
 
 
+def test_performer_resumes_with_the_features_of_its_step(
+    load: LoadConfig, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    settings = ("model.attention.kind=performer", "model.attention.redraw_steps=2")
+    train(load(*settings), tmp_path / "whole")
+    with monkeypatch.context() as patch:
+        patch.setattr(Learner, "backward", _crash_after(9, Learner.backward, before=False))
+        with pytest.raises(_Crash):
+            train(load(*settings), tmp_path / "exp")
+    train(load(*settings), tmp_path / "exp", resume=True)
+    _assert_same_run(tmp_path / "exp", tmp_path / "whole")
+
+
 def test_mean_of_epoch_ends_and_muon_survive_a_crash(
     load: LoadConfig, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -29,12 +29,11 @@ class GlobalFrames(nn.Module):
 
     def columns(self, keys: Keys, places: Tensor) -> tuple[Keys, FixedColumns]:
         """The keys with the global ones taken out, and these."""
-        first = nn.functional.pad(places[:, 1:] != places[:, :-1], (1, 0), value=True)
         index = places[:, None, :, None].expand(-1, *keys.key.shape[1:2], -1, keys.key.shape[3])
         fixed = FixedColumns(
             keys.key.gather(2, index),
             keys.value.gather(2, index),
-            first & keys.valid.gather(1, places),
+            _is_first(places) & keys.valid.gather(1, places),
         )
         return keys._replace(valid=keys.valid & ~self.marks(keys.valid)), fixed
 
@@ -45,4 +44,13 @@ class GlobalFrames(nn.Module):
         gathered = nn.functional.scaled_dot_product_attention(
             query.gather(2, index), key, value, attn_mask=valid_mask[:, None, None, :]
         )
-        return context.scatter(2, index, gathered.to(context.dtype))
+        # Repeated places go to a spare frame: a scatter's gradient needs different ones.
+        time = context.shape[2]
+        index = torch.where(_is_first(places), places, time)[:, None, :, None].expand_as(index)
+        padded = nn.functional.pad(context, (0, 0, 0, 1))
+        return padded.scatter(2, index, gathered.to(context.dtype))[:, :, :time]
+
+
+def _is_first(places: Tensor) -> Tensor:
+    """Which of the places, which ascend, are no repetition of the one before."""
+    return nn.functional.pad(places[:, 1:] != places[:, :-1], (1, 0), value=True)

@@ -103,16 +103,20 @@ class LinformerAttention(Attention):
             ValueError: The input is longer than `max_length`.
         """
         self.check_mode(mode)
-        time, limit = x.shape[1], self.config.max_length
-        if not torch.compiler.is_exporting() and time > limit:
-            raise ValueError(
-                f"LinformerAttention: expected at most {limit} encoder frames, found {time}; set "
-                "model.attention.max_length and train anew, or cut the audio"
-            )
+        limit = self.config.max_length
+        if not torch.compiler.is_exporting() and x.shape[1] > limit:
+            longest = int(valid_mask.sum(dim=1).amax())
+            if longest > limit:
+                raise ValueError(
+                    f"LinformerAttention: expected at most {limit} encoder frames, found "
+                    f"{longest}; set model.attention.max_length and train anew, or cut the audio"
+                )
         query, key, value = split_heads(self.query_key_value(x), parts=3, heads=self.heads)
         # (batch, head, time, head_dim)
-        real = valid_mask[:, None, :, None]
-        weights = self.slot_weights[:, :time].transpose(1, 2).to(key.dtype)
+        # What lies beyond the limit is padding.
+        key, value = key[:, :, :limit], value[:, :, :limit]
+        real = valid_mask[:, None, :limit, None]
+        weights = self.slot_weights[:, : key.shape[2]].transpose(1, 2).to(key.dtype)
         # (projection, slot, time)
         key_slots = weights[0] @ key.masked_fill(~real, 0.0)
         value_slots = weights[-1] @ value.masked_fill(~real, 0.0)

@@ -35,6 +35,11 @@ class AlibiBias(nn.Module):
 
     def __init__(self, *, heads: int, sides: Literal["symmetric", "split", "two_sided"]) -> None:
         super().__init__()
+        if sides == "split" and heads % 2:
+            raise ValueError(
+                f'expected an even number of heads with alibi_sides = "split", found {heads}; '
+                "change one"
+            )
         if sides == "split":
             half, blind = alibi_slopes(heads // 2), [-FORBIDDEN] * (heads // 2)
             past, future = half + blind, blind + half

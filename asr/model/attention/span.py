@@ -53,7 +53,10 @@ class AdaptiveSpan(nn.Module):
         return self._window
 
     def _measure(self) -> tuple[int, int]:
-        return self._reach(self.fraction.detach().amax(dim=1).tolist())
+        fraction = self.fraction.detach()
+        # Where weights are shared among processes, each holds a part.
+        whole = fraction.full_tensor() if hasattr(fraction, "full_tensor") else fraction
+        return self._reach(whole.amax(dim=1).tolist())
 
     def _reach(self, fractions: list[float]) -> tuple[int, int]:
         """Farthest frames with a weight when these are the longest spans on both sides."""

@@ -75,10 +75,10 @@ class EncoderConfig:
                 "expected intermediate_layers and intermediate_weight together or neither, found "
                 f"{list(self.intermediate_layers)} and {self.intermediate_weight}"
             )
-        if not all(1 <= layer < self.layers for layer in self.intermediate_layers):
+        layers = list(self.intermediate_layers)
+        if not all(1 <= layer < self.layers for layer in layers) or layers != sorted(set(layers)):
             raise ValueError(
-                f"expected intermediate_layers in 1 .. {self.layers - 1}, found "
-                f"{list(self.intermediate_layers)}"
+                f"expected ascending intermediate_layers in 1 .. {self.layers - 1}, found {layers}"
             )
         if self.intermediate_use == "condition" and not self.intermediate_layers:
             raise ValueError(
@@ -226,7 +226,8 @@ class Encoder(nn.Module):
         if state is not None:
             features = torch.cat([state.features.to(features.dtype), features], dim=1)
             lengths = state.feature_lengths + lengths
-        x = self.subsampling(features)
+        # What branches add up in is float32 under autocast, whatever the attention.
+        x = self.subsampling(features).to(features.dtype)
         frames = self.subsampling.output_length(lengths)
         valid = valid_mask(frames, x.shape[1])
         if self.adds_positions:

@@ -6,7 +6,7 @@ import pytest
 import torch
 
 from asr.model.attention import causal, chunked
-from asr.model.attention.positions import alibi_slopes
+from asr.model.attention.positions import AlibiBias, alibi_slopes
 from asr.model.attention.reference import naive_attention
 from tests.model.attention.oracles import (
     HEAD_DIM,
@@ -51,6 +51,11 @@ def test_alibi_slopes_of_the_paper() -> None:
     assert alibi_slopes(8) == [2.0**-power for power in range(1, 9)]
     assert alibi_slopes(6)[:4] == [2**-2, 2**-4, 2**-6, 2**-8]
     assert alibi_slopes(6)[4:] == pytest.approx([2**-1, 2**-3])
+
+
+def test_heads_that_do_not_split() -> None:
+    with pytest.raises(ValueError, match="expected an even number of heads with alibi_sides"):
+        AlibiBias(heads=3, sides="split")
 
 
 @pytest.mark.parametrize("sides", ["symmetric", "split", "two_sided"])

@@ -66,6 +66,14 @@ def test_longer_input_is_refused() -> None:
         _attention()(x, valid)
 
 
+def test_padding_beyond_the_limit_is_no_frame() -> None:
+    x, valid = _masked_input(60)
+    valid[:, 48:] = False
+    attention = _attention()
+    short = attention(x[:, :50], valid[:, :50]).output
+    torch.testing.assert_close(attention(x, valid).output[:, :50], short)
+
+
 def test_layers_share_one_projection_that_is_saved_once(tmp_path: Path) -> None:
     layers, others = (nn.ModuleList(_layers(3, sharing="layerwise")) for _ in range(2))
     state = layers.state_dict()

@@ -7,6 +7,7 @@ import torch
 from torch import Tensor
 
 from asr.model.attention import OFFLINE, Mode, build_attentions, causal, chunked
+from asr.model.attention.global_frames import GlobalFrames
 from asr.model.attention.heads import split_heads
 from asr.model.encoders.base import parse_attention
 from tests.model.attention.oracles import (
@@ -81,6 +82,19 @@ def test_longformer_in_short_utterances_with_more_global_frames_than_frames() ->
     attention = build("longformer", window_frames=3, global_frames=8)
     x, valid = masked_input(5)
     assert_close(attention(x, valid).output, attention.reference(x, valid))
+
+
+@pytest.mark.parametrize("time", [2, 8])
+def test_gradients_of_global_frames(time: int) -> None:
+    torch.manual_seed(0)
+    frames = GlobalFrames(count=4, width=4, heads=2).double()
+    context = torch.randn(1, 2, time, 2, dtype=torch.float64, requires_grad=True)
+    x = torch.randn(1, time, 4, dtype=torch.float64, requires_grad=True)
+    valid = torch.ones(1, time, dtype=torch.bool)
+    places = frames.places(valid)
+    assert torch.autograd.gradcheck(
+        lambda context, x: frames.overwrite(context, x, valid, places), (context, x)
+    )
 
 
 def test_longformer_sees_the_window_of_each_layer() -> None:

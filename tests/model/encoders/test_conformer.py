@@ -59,6 +59,8 @@ def test_subsampling_by_eight_has_an_eighth_of_the_frames() -> None:
         ({"norm": "group"}, "model.norm"),
         ({"intermediate_layers": [4]}, "together or neither"),
         ({"intermediate_weight": 0.3}, "together or neither"),
+        ({"intermediate_layers": [3, 1], "intermediate_weight": 0.3}, "expected ascending"),
+        ({"intermediate_layers": [1, 1], "intermediate_weight": 0.3}, "expected ascending"),
         ({"intermediate_layers": [16], "intermediate_weight": 0.3}, r"in 1 \.\. 15, found \[16\]"),
     ],
 )
@@ -84,3 +86,14 @@ def test_too_few_mel_bins_are_refused() -> None:
 def test_empty_vocabulary_is_refused() -> None:
     with pytest.raises(ValueError, match="expected at least one token piece"):
         build_model(parse_encoder(_section()), vocab_size=0)
+
+
+def test_biases_and_vectors_do_not_decay() -> None:
+    model = build_model(parse_encoder(_section()), vocab_size=5, feature_size=80)
+    decaying, others = model.parameter_groups(learning_rate=1.0, weight_decay=0.1)
+    assert (decaying["weight_decay"], others["weight_decay"]) == (0.1, 0.0)
+    names = {id(parameter): name for name, parameter in model.named_parameters()}
+    kept = {names[id(parameter)] for parameter in others["params"]}
+    assert {name for name in names.values() if name.endswith("bias")} <= kept
+    assert any(name.endswith("scores.content_bias") for name in kept)
+    assert {names[id(parameter)] for parameter in decaying["params"]} | kept == set(names.values())

@@ -8,6 +8,7 @@ from torch import Tensor
 
 from asr.model import CtcModel, build_model
 from asr.model.attention import Mode, causal, chunked
+from asr.model.branches import Branch
 from asr.model.ctc import SelfConditioningHead, ctc_losses
 from asr.model.encoders import Encoder, EncoderOutput, EncoderState, parse_encoder
 from tests.model.encoders.pairs import CONDITIONED, PAIRS, Pair
@@ -92,11 +93,16 @@ def test_training_statistics_ignore_padding(pair: Pair) -> None:
         torch.testing.assert_close(others[name], buffer, atol=1e-5, rtol=1e-5)
 
 
-def test_bfloat16_is_finite(pair: Pair) -> None:
+def test_bfloat16_is_finite_and_added_up_in_float32(pair: Pair) -> None:
     model = build(pair, dropout=0.1).train()
+    streams = []
+    for module in model.modules():
+        if isinstance(module, Branch):
+            module.register_forward_pre_hook(lambda _, args: streams.append(args[0].dtype))
     with torch.autocast("cpu", torch.bfloat16):
         output = model(_features(2, 100), torch.tensor([100, 60]))
     assert output.log_probs.dtype == torch.float32
+    assert set(streams) == {torch.float32}
     torch.autograd.backward(output.log_probs.mean())
     assert all(p.grad is None or p.grad.isfinite().all() for p in model.parameters())
 
