@@ -105,8 +105,14 @@ class NeuralLanguageModel:
     context_tokens: int
 
     def scorer(self) -> Scorer[Any]:
-        """A scorer with a cache of the training's segment length."""
-        return NeuralScorer(self.model, context_tokens=self.context_tokens)
+        """A scorer with a cache of the training's segment length, or a little more.
+
+        Raises:
+            ValueError: The attention carries no state.
+        """
+        can = self.model.capabilities
+        context = -(-self.context_tokens // can.period) * can.period
+        return NeuralScorer(self.model, context_tokens=context if can.forgets else None)
 
     def sentence_log_probs(self, sentences: Sentences) -> Tensor:
         """See LoadedLanguageModel."""

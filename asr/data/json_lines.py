@@ -59,7 +59,8 @@ def json_field(
     Args:
         record: The object.
         name: Key of the field.
-        types: What its value may be; a boolean is no number, and a number is finite.
+        types: What its value may be; a boolean is no number, a number is finite, and text can be
+            written again.
         where: Place of the object, for messages.
         default: What an absent field means; without one the field is required.
 
@@ -76,6 +77,7 @@ def json_field(
         not isinstance(value, types)
         or isinstance(value, bool)
         or (isinstance(value, float) and not math.isfinite(value))
+        or (isinstance(value, str) and _has_half_characters(value))
     ):
         names = " or ".join(kind.__name__ for kind in types)
         found = repr(value) if name in record else f"only {sorted(record)}"
@@ -84,3 +86,8 @@ def json_field(
             "correct or remove the line"
         )
     return value
+
+
+def _has_half_characters(text: str) -> bool:
+    """Whether JSON's escapes gave one half of a UTF-16 pair, which no file can hold."""
+    return any("\ud800" <= character <= "\udfff" for character in text)

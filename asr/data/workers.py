@@ -69,13 +69,26 @@ def loaded_batches(loader: DataLoader[Example | BrokenExample]) -> Iterator[Batc
 
     Raises:
         AudioError: An audio file cannot be read; raised when its batch is due.
+        OSError: A loader process is gone.
     """
     with _signals_held_back():
         if loader.num_workers:
             forkserver.ensure_running()
         with _quiet_torch():
             batches = iter(loader)
-    for batch in batches:
+    while True:
+        try:
+            batch = next(batches, None)
+        except (EOFError, ConnectionError, RuntimeError) as error:
+            gone = "exited unexpectedly" in str(error) or not isinstance(error, RuntimeError)
+            if not loader.num_workers or not gone:
+                raise
+            raise OSError(
+                "expected the loader processes to live, found one gone (killed, perhaps for "
+                "memory); lower data.workers or data.batch_seconds, and go on with --resume"
+            ) from error
+        if batch is None:
+            return
         if isinstance(batch, BrokenExample):
             raise AudioError(batch.message)
         yield batch

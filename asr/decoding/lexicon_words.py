@@ -4,6 +4,7 @@ import logging
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import NamedTuple
 
 from asr.decoding.word_lm import BINARY_MAGIC, load_word_lm, unigram_scores
 from asr.ngram.arpa import SENTENCE_BEGIN, SENTENCE_END, UNKNOWN, read_arpa
@@ -14,8 +15,14 @@ from asr.tokens.tokenizer import Tokenizer
 logger = logging.getLogger(__name__)
 
 _NO_WORDS = frozenset({SENTENCE_BEGIN, SENTENCE_END, UNKNOWN, UNKNOWN.upper()})
-# A normalised word and its spelling; None where the tokenizer is to spell it.
-_Entry = tuple[str, tuple[int, ...] | None]
+
+
+class _Entry(NamedTuple):
+    """A word, normalised and as written, and its spelling; None: the tokenizer is to spell it."""
+
+    text: str
+    written: str
+    spelling: tuple[int, ...] | None
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -65,8 +72,7 @@ def read_words(lm: Path, tokenizer: Tokenizer, *, lexicon: Path | None = None) -
         is_binary = stream.read(len(BINARY_MAGIC)) == BINARY_MAGIC
     if lexicon is not None:
         entries = list(_lexicon_entries(lexicon, tokenizer))
-        texts = [text for text, _ in entries]
-        known = _words_of_binary(lm, texts) if is_binary else _words_of_arpa(lm)
+        known = _words_of_binary(lm, entries) if is_binary else _words_of_arpa(lm)
     elif is_binary:
         raise ValueError(
             f"{lm}: expected a lexicon beside kenlm's binary, which cannot list its words, found "
@@ -74,21 +80,27 @@ def read_words(lm: Path, tokenizer: Tokenizer, *, lexicon: Path | None = None) -
         )
     else:
         known = _words_of_arpa(lm)
-        entries = [(text, None) for text in known]
+        entries = [_Entry(text, written, None) for text, written in known.items()]
     return _spell(entries, known, tokenizer, source=lexicon or lm)
 
 
-def _words_of_binary(path: Path, texts: Sequence[str]) -> dict[str, str]:
-    """Which of the texts the language model knows, and as what word.
+def _words_of_binary(path: Path, entries: Sequence[_Entry]) -> dict[str, str]:
+    """Each normalised form that the language model knows, and the most probable word of that form.
 
-    It can be asked for the probability of a word, not whether it knows it: a word is known whose
-    probability differs from the unknown word's.
+    It can be asked for the probability of a word, not whether it knows it, and not what words it
+    has: asked for are words as the lexicon writes them and in capital, small and title letters, and
+    a word is known whose probability differs from the unknown word's.
     """
-    words = list(dict.fromkeys([UNKNOWN, *texts, *map(str.lower, texts)]))
+    forms: dict[str, list[str]] = {}
+    for text, written, _ in entries:
+        forms.setdefault(text, [text, text.lower(), text.title()]).append(written)
+    words = list(dict.fromkeys([UNKNOWN, *(word for each in forms.values() for word in each)]))
     scores = unigram_scores(load_word_lm(path, words), len(words))
-    known = {word for word, score in zip(words, scores, strict=True) if score != scores[0]}
-    found = ((text, next(filter(known.__contains__, (text, text.lower())), None)) for text in texts)
-    return {text: word for text, word in found if word is not None}
+    score_of = dict(zip(words, scores, strict=True))
+    known = {
+        text: [word for word in each if score_of[word] != scores[0]] for text, each in forms.items()
+    }
+    return {text: max(each, key=score_of.__getitem__) for text, each in known.items() if each}
 
 
 def _words_of_arpa(path: Path) -> dict[str, str]:
@@ -130,7 +142,7 @@ def _lexicon_entries(path: Path, tokenizer: Tokenizer) -> Iterator[_Entry]:
                 f"found {unknown[0]!r}; correct the spelling or leave the word alone"
             )
         if word:
-            yield normalise(word), tuple(labels[piece] for piece in pieces) or None
+            yield _Entry(normalise(word), word, tuple(labels[piece] for piece in pieces) or None)
 
 
 def _spell(
@@ -143,7 +155,7 @@ def _spell(
     spellings: dict[str, dict[tuple[int, ...], None]] = {}
     lm_words: dict[str, str] = {}
     unspelled, unknown = set(), set()
-    for text, spelling in entries:
+    for text, _, spelling in entries:
         lm_word = known.get(text) if " " not in text else None
         if lm_word is None:
             unknown.add(text)

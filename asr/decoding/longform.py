@@ -118,7 +118,8 @@ def cut_windows(
         return
 
     context = -int(-config.context_seconds * rate_hz // frame_samples)
-    middle = -int(-config.window_seconds * rate_hz // frame_samples) - 2 * context
+    # Rounding may leave nothing of a window hardly longer than its context.
+    middle = max(1, -int(-config.window_seconds * rate_hz // frame_samples) - 2 * context)
     start = 0
     while True:
         # The first window has no left context: nothing is cut off there in one pass either.

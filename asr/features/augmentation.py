@@ -27,11 +27,11 @@ class AugmentationConfig:
 
     speed_factors: tuple[float, ...] = ()
     """Speeds drawn with equal chance, e.g. 0.9, 1.0, 1.1; above 1 is faster, shorter and higher."""
-    noise_probability: float = Field(default=0.0, ge=0, le=1)
+    noise_probability: float | None = Field(default=None, ge=0, le=1)
     """Share of the utterances that get noise."""
     noise_snr_db: tuple[float, float] | None = None
     """Lowest and highest signal-to-noise ratio, in dB."""
-    band_limit_probability: float = Field(default=0.0, ge=0, le=1)
+    band_limit_probability: float | None = Field(default=None, ge=0, le=1)
     """Share of the utterances that lose the band above a random cutoff."""
     band_limit_hz: tuple[float, float] | None = None
     """Lowest and highest cutoff, in Hz."""
@@ -57,10 +57,15 @@ class AugmentationConfig:
             (self.noise_probability, "noise_snr_db"),
             (self.band_limit_probability, "band_limit_hz"),
         ):
-            if probability > 0 and getattr(self, name) is None:
+            bounds = getattr(self, name)
+            if probability and bounds is None:
                 raise ValueError(
                     f"expected {name} with a probability of {probability}, found none; give "
                     f"{name} as [lowest, highest]"
+                )
+            if probability is None and bounds is not None:
+                raise ValueError(
+                    f"expected a probability with {name} = {list(bounds)}, found none; give it"
                 )
 
 
@@ -110,7 +115,7 @@ class WaveformAugment:
         if self._resamplers:
             resample = self._resamplers[generator.initial_seed() % len(self._resamplers)]
             waveform = waveform if resample is None else resample(waveform)
-        if config.noise_snr_db is not None and _chance(config.noise_probability, generator):
+        if config.noise_snr_db is not None and _chance(config.noise_probability or 0.0, generator):
             snr_db = _uniform(*config.noise_snr_db, generator)
             exponent = _uniform(0.0, _BROWN_EXPONENT, generator)
             noise = coloured_noise(
@@ -121,7 +126,9 @@ class WaveformAugment:
             )
             power_ratio = waveform.square().mean() / noise.square().mean()
             waveform = waveform + noise * (power_ratio * 10 ** (-snr_db / 10)).sqrt()
-        if config.band_limit_hz is not None and _chance(config.band_limit_probability, generator):
+        if config.band_limit_hz is not None and _chance(
+            config.band_limit_probability or 0.0, generator
+        ):
             cutoff_hz = _uniform(*config.band_limit_hz, generator)
             waveform = low_pass(waveform, cutoff_hz=cutoff_hz, sample_rate_hz=self._sample_rate_hz)
         if config.gain_db is not None:

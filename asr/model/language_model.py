@@ -108,7 +108,9 @@ class LanguageModel(Trainable):
             layers=config.layers,
         )
         attentions[0].check_mode(causal())
-        self.adds_positions = attentions[0].capabilities.positions == "none"
+        self.capabilities = attentions[0].capabilities
+        """What the attention can do."""
+        self.adds_positions = self.capabilities.positions == "none"
         # Small, since a token's own embedding reaches the output, which shares its weights.
         self.embedding = nn.Parameter(torch.empty(vocab_size + 1, config.width))
         nn.init.normal_(self.embedding, std=_FIRST_DEVIATION)
@@ -137,7 +139,8 @@ class LanguageModel(Trainable):
             tokens: (batch, time) int64 in 0 .. N; a sentence begins with BOUNDARY.
             lengths: (batch,) int64, tokens of each item.
             mode: Causal with the left context to be seen, in tokens; None sees all.
-            state: What the previous call returned under the same mode; None at the start.
+            state: What the previous call returned under the same mode; None at the start. All
+                items of that call must have filled it, or have ended.
 
         Returns:
             Log-probabilities; what stands beyond an item's length has no meaning.

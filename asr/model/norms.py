@@ -52,8 +52,10 @@ class MaskedBatchNorm(nn.Module):
             variance = (weights @ (flat - mean).square()).squeeze(0) / count
         with torch.no_grad():
             unbiased = variance * (count / (count - 1).clamp(min=1))
-            self.running_mean.lerp_(mean, self.momentum)
-            self.running_variance.lerp_(unbiased, self.momentum)
+            # A single frame has no variance, and none has no mean.
+            momentum = self.momentum * (weights.sum() > 1)
+            self.running_mean.lerp_(mean, momentum)
+            self.running_variance.lerp_(unbiased, momentum)
         return mean, variance
 
 

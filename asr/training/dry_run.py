@@ -1,6 +1,7 @@
 """A training tried out: what it holds, needs and takes, from a few of its batches."""
 
 import shutil
+import tempfile
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -132,15 +133,17 @@ def dry_run_training(
 @contextmanager
 def _scratch(out: Path, fabric: Fabric) -> Iterator[Path]:
     """A folder beside the one of the experiment, the same for all processes, then removed."""
-    folder = out.with_name(f"{out.name}.dry-run")
+    parent = None
     if fabric.is_global_zero:
-        shutil.rmtree(folder, ignore_errors=True)
-    fabric.barrier()
+        out.parent.mkdir(parents=True, exist_ok=True)
+        parent = tempfile.mkdtemp(prefix=f"{out.name}.dry-run-", dir=out.parent)
+    parent = fabric.broadcast(parent)
+    assert parent is not None
     try:
-        yield folder
+        yield Path(parent) / out.name
     finally:
         if fabric.is_global_zero:
-            shutil.rmtree(folder, ignore_errors=True)
+            shutil.rmtree(parent, ignore_errors=True)
 
 
 def _forever(loader: ResumableLoader[TrainingBatch]) -> Iterator[TrainingBatch]:

@@ -106,6 +106,15 @@ def sum_over_processes(fabric: Fabric, tensor: Tensor) -> Tensor:
     return total
 
 
+def largest_over_processes(fabric: Fabric, number: int) -> int:
+    """The largest of the processes' numbers; a collective operation."""
+    if fabric.world_size == 1:
+        return number
+    largest = torch.tensor(number, device=fabric.device)
+    torch.distributed.all_reduce(largest, torch.distributed.ReduceOp.MAX)
+    return int(largest)
+
+
 def _strategy(config: TrainingConfig) -> Strategy | str:
     processes = config.devices * config.nodes
     if processes == 1:

@@ -22,7 +22,7 @@ from asr.model.language_model import LanguageModel
 from asr.ngram.model import DESCRIPTION_FILE
 from asr.tokens.text_corpus import TextCorpus, read_text_corpus
 from asr.tokens.tokenizer import Tokenizer
-from asr.training.engine import sum_over_processes
+from asr.training.engine import largest_over_processes, sum_over_processes
 from asr.training.experiment import Experiment
 from asr.training.files import write_atomically
 from asr.training.learner import Learner
@@ -113,11 +113,15 @@ class LanguageModelValidator:
             Nats a token (`loss`) and perplexity a word (`word_perplexity`).
         """
         sums = torch.zeros(2, dtype=torch.float64)
+        passes = largest_over_processes(self._fabric, len(self._batches))
         for batch in self._batches:
             if stop():
                 return None
             output = learner.evaluate(batch)
             sums += torch.stack([output["nats"].double().sum().cpu(), batch.label_count.double()])
+        # Shared weights are gathered by all processes together: none may make fewer passes.
+        for _ in range(passes - len(self._batches)):
+            learner.evaluate(batch)
         nats, tokens = sum_over_processes(self._fabric, sums).tolist()
         loss = nats / tokens
         return {"loss": loss, "word_perplexity": float(np.exp(loss * self._tokens_per_word))}

@@ -14,7 +14,7 @@ from asr.data.loader import EvaluationLoader
 from asr.decoding.greedy import greedy_decode
 from asr.scoring.counts import ErrorCounts, count_errors_batch, pool
 from asr.tokens.tokenizer import Tokenizer
-from asr.training.engine import sum_over_processes
+from asr.training.engine import largest_over_processes, sum_over_processes
 from asr.training.learner import Learner
 
 logger = logging.getLogger(__name__)
@@ -78,6 +78,7 @@ class CtcValidator:
         characters = pool(())
         streamed = pool(())
         sums = torch.zeros(3, dtype=torch.float64)
+        passes = largest_over_processes(self._fabric, len(self._loader))
         for batch in self._loader:
             if stop():
                 return None
@@ -93,6 +94,9 @@ class CtcValidator:
             aligned = ~ctc.isposinf()
             labels = batch.label_lengths.cpu()[aligned].sum()
             sums += torch.stack([ctc[aligned].sum(), labels.double(), (~aligned).sum().double()])
+        # Shared weights are gathered by all processes together: none may make fewer passes.
+        for _ in range(passes - len(self._loader)):
+            learner.evaluate(batch)
         return self._reduce(words, characters, streamed, sums)
 
     def _texts(self, log_probs: Tensor, lengths: Tensor, batch: Batch) -> list[str]:

@@ -201,6 +201,17 @@ def test_worker_outlives_signals_to_the_process_group(utterances: list[Utterance
     assert_same(received, epochs(training_loader(utterances), 2))
 
 
+def test_worker_that_is_killed_is_one_line(utterances: list[Utterance]) -> None:
+    before = set(multiprocessing.active_children())
+    batches = iter(training_loader(utterances, workers=1))
+    next(batches)
+    (worker,) = set(multiprocessing.active_children()) - before
+    worker.kill()
+    worker.join()
+    with pytest.raises(OSError, match="expected the loader processes to live, found one gone"):
+        list(batches)
+
+
 _SCRIPT = """
 import os, signal, sys
 from pathlib import Path

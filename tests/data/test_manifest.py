@@ -53,6 +53,7 @@ def test_what_other_tools_leave_out_has_a_default(tmp_path: Path) -> None:
         ('{"audio_filepath": "a", "duration": -1}', "seconds >= 0, found duration -1.0"),
         ('{"audio_filepath": "a", "duration": 1, "offset": -1}', "seconds >= 0, .* offset -1.0"),
         ('{"audio_filepath": "a", "duration": 1, "text": 3}', "'text' of type str, found 3"),
+        (r'{"audio_filepath": "a", "duration": 1, "text": "\ud800"}', "'text' of type str, found"),
         ('{"audio_filepath": "x/first.wav", "duration": 1}', "'first' again .first at .*:1.; give"),
     ],
 )

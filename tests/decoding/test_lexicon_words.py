@@ -164,6 +164,24 @@ def test_binary_language_model(letters: Tokenizer, binary: Path, lexicon: Path) 
     assert found.best.lm_score == pytest.approx(math.log(10) * (-0.5 - 0.3 - 0.7), abs=1e-5)
 
 
+def test_words_that_a_lexicon_writes_in_mixed_letters(
+    letters: Tokenizer, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    # kenlm reads this file as it does a binary; Attune is made to take it for one.
+    monkeypatch.setattr("asr.decoding.lexicon_words.BINARY_MAGIC", b"\n\\data\\")
+    path = write_arpa(
+        tmp_path / "a.arpa", [*UNIGRAMS[:3], "-0.9\tFoX", "-0.7\tDog", "-0.8\tdog", "-0.9\then"]
+    )
+    lexicon = tmp_path / "lexicon.txt"
+    lexicon.write_text("FoX\nDOG\nhen\ncat\n")
+    words = read_words(path, letters, lexicon=lexicon)
+    assert [(word.text, word.lm_word) for word in words] == [
+        ("FOX", "FoX"),
+        ("DOG", "Dog"),
+        ("HEN", "hen"),
+    ]
+
+
 def test_binary_language_model_needs_a_lexicon(letters: Tokenizer, binary: Path) -> None:
     with pytest.raises(ValueError, match=r"words.bin: expected a lexicon beside kenlm's binary"):
         read_words(binary, letters)

@@ -127,3 +127,11 @@ def test_memory_is_bounded() -> None:
 def test_config_is_checked(settings: dict[str, Any], message: str) -> None:
     with pytest.raises(ValueError, match=message):
         LongformConfig(**settings)
+
+
+def test_windows_hardly_longer_than_their_context_end() -> None:
+    config = LongformConfig(limit_seconds=3.02, window_seconds=3.02, context_seconds=1.5)
+    windows = list(
+        cut_windows(iter([noise(1000)]), config, rate_hz=RATE_HZ, frame_samples=FRAME_SAMPLES)
+    )
+    assert len(windows) <= 1000 / FRAME_SAMPLES

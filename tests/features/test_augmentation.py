@@ -2,6 +2,7 @@ import math
 
 import pytest
 import torch
+from pydantic import TypeAdapter
 from torch import Tensor
 
 from asr.features.augmentation import (
@@ -176,9 +177,15 @@ def test_bounds_the_wrong_way_round_are_an_error() -> None:
         AugmentationConfig(gain_db=(3.0, -3.0))
 
 
+def test_ranges_need_a_probability() -> None:
+    for name in ("noise_snr_db", "band_limit_hz"):
+        with pytest.raises(ValueError, match=f"expected a probability with {name}"):
+            TypeAdapter(AugmentationConfig).validate_python({name: (1000.0, 2000.0)})
+
+
 def test_cutoff_outside_the_band_is_an_error() -> None:
     with pytest.raises(ValueError, match="band_limit_hz > 0"):
         AugmentationConfig(band_limit_hz=(0.0, 3000.0))
-    config = AugmentationConfig(band_limit_hz=(3000.0, 8000.0))
+    config = AugmentationConfig(band_limit_probability=1.0, band_limit_hz=(3000.0, 8000.0))
     with pytest.raises(ValueError, match="below half the rate, 8000 Hz, found 8000 Hz"):
         WaveformAugment(config, sample_rate_hz=RATE_HZ)

@@ -6,8 +6,10 @@ import torch
 from torch import Tensor
 
 from asr.decoding.neural_scorer import NeuralScorer, sentence_log_probs, stream_log_prob
+from asr.language_models import NeuralLanguageModel
 from asr.model.attention import ATTENTION, Mode, causal
 from asr.model.language_model import LanguageModel, LanguageModelConfig
+from asr.tokens.tokenizer import Tokenizer
 
 _PIECES = 9
 _SENTENCES = [np.array(each, dtype=np.int32) for each in ([3, 1, 4, 1, 5, 9, 2, 6], [2, 7], [])]
@@ -78,6 +80,28 @@ def test_scorer_equals_whole_sentences(word: str) -> None:
     scores += scorer.end(state)
     expected = sentence_log_probs(model, _SENTENCES[:1])[0]
     torch.testing.assert_close(scores, expected.float().expand(2), atol=1e-4, rtol=1e-5)
+
+
+@pytest.mark.parametrize(
+    "section", [{"kind": "performer"}, {"kind": "longformer", "window_frames": 9, "dilation": 3}]
+)
+def test_scorers_of_what_needs_a_context_of_its_own(
+    section: dict[str, object], letters: Tokenizer
+) -> None:
+    config = LanguageModelConfig(
+        width=16,
+        layers=1,
+        heads=2,
+        dropout=0.0,
+        attention=section,  # type: ignore[arg-type]
+    )
+    model = LanguageModel(config, vocab_size=9).eval()
+    scorer = NeuralLanguageModel(letters, model, 16).scorer()
+    state = scorer.start(1)
+    for label in (3, 1, 4):
+        state = scorer.advance(state, torch.tensor([label]))
+    expected = model(torch.tensor([[0, 3, 1, 4]]), torch.tensor([4])).log_probs[:, -1, 1:]
+    torch.testing.assert_close(scorer.scores(state), expected, atol=1e-5, rtol=1e-5)
 
 
 def test_scorer_sees_its_context_alone() -> None:

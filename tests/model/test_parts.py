@@ -34,6 +34,14 @@ def test_masked_batch_norm_equals_torch_on_valid_frames() -> None:
     )
 
 
+@pytest.mark.parametrize("frames", [0, 1])
+def test_too_few_frames_move_no_statistics(frames: int) -> None:
+    norm = MaskedBatchNorm(2)
+    assert norm(torch.ones(1, 3, 2), torch.arange(3).unsqueeze(0) < frames).isfinite().all()
+    assert norm.running_mean.tolist() == [0, 0]
+    assert norm.running_variance.tolist() == [1, 1]
+
+
 @pytest.mark.parametrize("kernel", [1, 5, 31])
 @pytest.mark.parametrize("time", [1, 9, 32, 65])
 def test_depthwise_convolution_equals_torch(kernel: int, time: int) -> None:

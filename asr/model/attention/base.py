@@ -68,6 +68,8 @@ class Capabilities:
 
     Args:
         modes: The kinds of Mode it serves.
+        forgets: Whether left context can be limited; sums over the past cannot.
+        period: What chunks and left context must be multiples of, in frames.
         max_length: Longest input in encoder frames; None for any.
         exact: Whether it equals the naive reference under its own mask and bias.
         stochastic: Whether evaluation depends on random numbers.
@@ -79,6 +81,8 @@ class Capabilities:
     """
 
     modes: frozenset[str]
+    forgets: bool = True
+    period: int = 1
     max_length: int | None = None
     exact: bool
     stochastic: bool = False

@@ -268,10 +268,18 @@ def attend_in_phases(job: Job, query: Tensor, keys: Keys, *, start: int) -> Tens
 
     Returns:
         (batch, head, time, head_dim).
+
+    Raises:
+        ValueError: The program is exported: torch's solver fails at lengths divided by a dilation.
     """
     phases = job.dilation
     if phases == 1:
         return job.attend(query, keys, start=start)
+    if torch.compiler.is_exporting():
+        raise ValueError(
+            f"expected model.attention.dilation = 1 in an exported program, found {phases}; train "
+            "without it to export"
+        )
     # Padding in front puts the first query into the first phase.
     front = -start % phases
     folded = Keys(

@@ -26,7 +26,16 @@ def in_pattern(distance: Tensor, *, local_frames: int, restart_frames: int | Non
 
 
 def offsets(*, before: int, after: int, local_frames: int, restart_frames: int | None) -> list[int]:
-    """Distances i - j in the pattern, for keys up to `before` and `after` frames away."""
+    """Distances i - j in the pattern, for keys up to `before` and `after` frames away.
+
+    Raises:
+        ValueError: With a restart an exported program would hold tens of thousands of them.
+    """
+    if torch.compiler.is_exporting() and restart_frames is not None:
+        raise ValueError(
+            "expected no model.attention.restart_frames in an exported program, whose distances "
+            f"are all written out, found {restart_frames}; train without it to export"
+        )
     if torch.compiler.is_exporting():
         before, after = _EXPORTED_FRAMES, _EXPORTED_FRAMES
     farthest = max(before, after)

@@ -13,9 +13,9 @@ class GlobalFrames(nn.Module):
     Source: Beltagy et al. 2020, section 3.1; evenly spread, since frames have no [CLS] among them.
     """
 
-    def __init__(self, *, count: int, width: int, heads: int) -> None:
+    def __init__(self, *, count: int, width: int, heads: int, dropout: float) -> None:
         super().__init__()
-        self.count, self.heads = count, heads
+        self.count, self.heads, self.dropout = count, heads, dropout
         self.query_key_value = nn.Linear(width, 3 * width)
 
     def places(self, valid_mask: Tensor) -> Tensor:
@@ -42,7 +42,11 @@ class GlobalFrames(nn.Module):
         query, key, value = split_heads(self.query_key_value(x), parts=3, heads=self.heads)
         index = places[:, None, :, None].expand(-1, self.heads, -1, query.shape[3])
         gathered = nn.functional.scaled_dot_product_attention(
-            query.gather(2, index), key, value, attn_mask=valid_mask[:, None, None, :]
+            query.gather(2, index),
+            key,
+            value,
+            attn_mask=valid_mask[:, None, None, :],
+            dropout_p=self.dropout if self.training else 0.0,
         )
         # Repeated places go to a spare frame: a scatter's gradient needs different ones.
         time = context.shape[2]

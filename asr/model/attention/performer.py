@@ -117,13 +117,14 @@ class PerformerAttention(Attention):
         self.register_buffer("steps", torch.zeros((), dtype=torch.long))
         self.register_buffer("projection", self._draw(0), persistent=False)
         self._steps_done = 0
-        self.register_load_state_dict_post_hook(lambda *_: self._follow_steps())  # type: ignore[no-untyped-call]
+        self.register_load_state_dict_post_hook(_after_loading)  # type: ignore[no-untyped-call]
 
     @property
     def capabilities(self) -> Capabilities:
         """What this instance can do."""
         return Capabilities(
             modes=frozenset({"offline", "causal", "chunked"}),
+            forgets=False,
             exact=False,
             positions="none",
             time="T m",
@@ -237,14 +238,23 @@ class PerformerAttention(Attention):
             block = slice(start, start + rows)
             queries, _ = self._features(query_exponents[:, :, block], keep_rows=True)
             exponents, values = key_exponents[:, :, block], counted[:, :, block]
-            before, largest = largest, self._features(exponents)[1].maximum(largest)
+            # (batch, head, row, 1)
+            own = exponents.detach().amax(dim=3, keepdim=True).clamp(min=-1e9)
+            reached = own.cummax(dim=2).values.maximum(largest)
+            before, largest = largest, reached[:, :, -1:]
+            if mode.kind == "causal":
+                # Relative to the largest so far: a later one must not make earlier ones vanish.
+                weights = queries @ (exponents - own).exp().transpose(2, 3)
+                factors = (own.transpose(2, 3) - reached).clamp(max=0).exp()
+                inside = (weights * factors).tril() @ values
+                contexts.append((queries @ sums) * (before - reached).exp() + inside)
             keys = (exponents - largest).exp()
-            sums = sums * (before - largest).exp()
+            sums = sums * (before - largest).exp() + keys.transpose(2, 3) @ values
             if mode.kind == "chunked":
-                sums = sums + keys.transpose(2, 3) @ values
                 contexts.append(queries @ sums)
-            else:
-                inside = (queries @ keys.transpose(2, 3)).tril() @ values
-                contexts.append(queries @ sums + inside)
-                sums = sums + keys.transpose(2, 3) @ values
         return torch.cat(contexts, dim=2), PerformerState(sums.detach(), largest)
+
+
+def _after_loading(attention: PerformerAttention, _: object) -> None:
+    # No method: a copy of the module would call that of the original.
+    attention._follow_steps()

@@ -1,5 +1,7 @@
 """Every attention that is a softmax over chosen keys, by one engine."""
 
+import math
+
 import torch
 from torch import Tensor, nn
 
@@ -59,7 +61,9 @@ class SoftmaxAttention(Attention):
         if config.persistent_vectors:
             self.persistent = PersistentVectors(config.persistent_vectors, width=width, heads=heads)
         if config.global_frames:
-            self.global_frames = GlobalFrames(count=config.global_frames, width=width, heads=heads)
+            self.global_frames = GlobalFrames(
+                count=config.global_frames, width=width, heads=heads, dropout=dropout
+            )
         self.dropout = Dropout(dropout)
         self.output = nn.Linear(width, width)
         self._window_frames = window_of_layer(config, layer=layer, layers=layers)
@@ -85,6 +89,7 @@ class SoftmaxAttention(Attention):
             growth = "T w"
         return Capabilities(
             modes=frozenset(modes),
+            period=math.lcm(*(dilation for _, dilation in self._runs)),
             exact=True,
             replaces_feed_forward=config.replaces_feed_forward,
             positions="bias" if config.positions == "alibi" else config.positions,

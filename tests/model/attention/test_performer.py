@@ -1,5 +1,6 @@
 """Random features against the softmax that they estimate."""
 
+import copy
 import math
 
 import pytest
@@ -131,6 +132,26 @@ def test_layers_have_features_of_their_own() -> None:
     assert isinstance(first, PerformerAttention)
     assert isinstance(second, PerformerAttention)
     assert not torch.equal(first.projection, second.projection)
+
+
+@pytest.mark.parametrize("scale", [1.0, 20.0, 40.0])
+def test_later_frames_do_not_make_earlier_ones_vanish(scale: float) -> None:
+    attention = _attention(similarity="dot")
+    x, valid = _input(64)
+    # A long key far from all features: its exponents are small.
+    x = torch.cat([scale * x[:, :1], x[:, 1:]], dim=1)
+    alone = attention(x[:, :1], valid[:, :1], mode=causal()).output
+    among = attention(x, valid, mode=causal()).output[:, :1]
+    torch.testing.assert_close(among, alone, rtol=1e-4, atol=1e-4)
+
+
+def test_copies_follow_their_own_steps() -> None:
+    attention = _attention(redraw_steps=2)
+    other = copy.deepcopy(attention)
+    for _ in range(4):
+        attention.after_step()
+    other.load_state_dict(attention.state_dict())
+    assert torch.equal(other.projection, attention.projection)
 
 
 def test_limited_left_context_is_refused() -> None:

@@ -84,10 +84,40 @@ def test_longformer_in_short_utterances_with_more_global_frames_than_frames() ->
     assert_close(attention(x, valid).output, attention.reference(x, valid))
 
 
+@pytest.mark.parametrize(
+    ("kind", "settings"),
+    [
+        ("longformer", {"window_frames": 5, "dilation": 2}),
+        ("logsparse", {"local_frames": 8, "restart_frames": 64}),
+    ],
+)
+def test_what_cannot_be_exported_says_so(kind: str, settings: dict[str, int]) -> None:
+    x, valid = masked_input(50)
+    dims = {0: torch.export.Dim("batch", max=64), 1: torch.export.Dim("time", min=4, max=512)}
+    with pytest.raises(
+        ValueError, match=r"model\.attention\.(dilation|restart_frames).* to export"
+    ):
+        torch.export.export(
+            build(kind, **settings), (x, valid), dynamic_shapes={"x": dims, "valid_mask": dims}
+        )
+
+
+def test_global_frames_drop_weights_too() -> None:
+    torch.manual_seed(0)
+    frames = GlobalFrames(count=3, width=8, heads=2, dropout=0.5)
+    x, valid = torch.randn(1, 9, 8), torch.ones(1, 9, dtype=torch.bool)
+    context, places = torch.zeros(1, 2, 9, 4), frames.places(valid)
+    first, second = (frames.overwrite(context, x, valid, places) for _ in range(2))
+    assert (first[:, :, places[0]] != second[:, :, places[0]]).any(dim=3).all()
+    frames.eval()
+    first, second = (frames.overwrite(context, x, valid, places) for _ in range(2))
+    assert torch.equal(first, second)
+
+
 @pytest.mark.parametrize("time", [2, 8])
 def test_gradients_of_global_frames(time: int) -> None:
     torch.manual_seed(0)
-    frames = GlobalFrames(count=4, width=4, heads=2).double()
+    frames = GlobalFrames(count=4, width=4, heads=2, dropout=0.0).double()
     context = torch.randn(1, 2, time, 2, dtype=torch.float64, requires_grad=True)
     x = torch.randn(1, time, 4, dtype=torch.float64, requires_grad=True)
     valid = torch.ones(1, time, dtype=torch.bool)
