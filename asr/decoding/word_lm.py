@@ -33,9 +33,12 @@ def load_word_lm(path: Path, words: Sequence[str]) -> Any:  # noqa: ANN401 - the
     try:
         return KenLM(str(path), Dictionary(list(words)))
     except RuntimeError as error:
+        message = " ".join(str(error).split())
+        # Before it stands where in kenlm's source.
+        reason = message.partition(" threw ")[2] or message
         raise ValueError(
-            f"{path}: expected a complete ARPA file or kenlm's binary, found: "
-            f"{' '.join(str(error).split())}; download or build it again"
+            f"{path}: expected a complete ARPA file or kenlm's binary, found: {reason}; download "
+            "or build it again"
         ) from None
 
 

@@ -169,13 +169,16 @@ def test_words_that_a_lexicon_writes_in_mixed_letters(
 ) -> None:
     # kenlm reads this file as it does a binary; Attune is made to take it for one.
     monkeypatch.setattr("asr.decoding.lexicon_words.BINARY_MAGIC", b"\n\\data\\")
-    path = write_arpa(
-        tmp_path / "a.arpa", [*UNIGRAMS[:3], "-0.9\tFoX", "-0.7\tDog", "-0.8\tdog", "-0.9\then"]
-    )
+    words = ("FoX", "Dog", "dog", "hen")
+    unigrams = [f"-0.{7 + number}\t{word}\t-0.1" for number, word in enumerate(words)]
+    path = tmp_path / "a.arpa"
+    lines = ["", "\\data\\", "ngram 1=7", "ngram 2=1", "", "\\1-grams:", "-9\t<unk>\t0"]
+    lines += ["-99\t<s>\t0", "-0.8\t</s>", *unigrams, "", "\\2-grams:", "-0.1\t<s> hen", ""]
+    path.write_text("\n".join([*lines, "\\end\\", ""]))
     lexicon = tmp_path / "lexicon.txt"
     lexicon.write_text("FoX\nDOG\nhen\ncat\n")
-    words = read_words(path, letters, lexicon=lexicon)
-    assert [(word.text, word.lm_word) for word in words] == [
+    found = read_words(path, letters, lexicon=lexicon)
+    assert [(word.text, word.lm_word) for word in found] == [
         ("FOX", "FoX"),
         ("DOG", "Dog"),
         ("HEN", "hen"),
