@@ -138,7 +138,9 @@ def _check_mp3(stream: BinaryIO, head: bytes, size_bytes: int) -> ContainerCheck
 def _next_mp3_fault(rest: bytes) -> str | None:
     """Whether another MP3 stream, perhaps behind a tag, follows the first."""
     start = _id3_bytes(rest) if rest.startswith(b"ID3") else 0
-    if _mp3_frame(rest, start) is None:
+    frame = _mp3_frame(rest, start)
+    # A single one is the first stream's last, where its header does not count itself.
+    if frame is None or _mp3_frame(rest, start + frame[0]) is None:
         return None
     return "several MP3 streams one after another (the decoder would read the first alone)"
 

@@ -191,6 +191,16 @@ def test_joined_files_are_refused(tmp_path: Path, suffix: str) -> None:
             read_audio(path)
 
 
+def test_mp3_whose_header_does_not_count_itself(tmp_path: Path) -> None:
+    path = tmp_path / "a.mp3"
+    content = bytearray(write_mp3(path, tone(1.0, 16000), 16000, "CONSTANT"))
+    frame_bytes = len(content) - len(without_header(bytes(content)))
+    at = content.index(b"Info") + 12
+    content[at : at + 4] = (len(content) - frame_bytes).to_bytes(4, "big")
+    path.write_bytes(content)
+    assert read_audio(path).shape == (16000,)
+
+
 def test_cut_wav_is_refused_whatever_stands_before_its_samples(tmp_path: Path) -> None:
     path = write(tmp_path / "a.wav", tone(1.0, 16000))
     content = path.read_bytes()

@@ -148,10 +148,8 @@ def _candidate(
         )
     folder = table.parent.absolute()
     path = Path(os.path.normpath(folder / str(audio)))
-    offset_seconds, duration_seconds = (
-        _seconds(row, "offset", where),
-        _seconds(row, "duration", where),
-    )
+    offset_seconds = _seconds(row, "offset", where)
+    duration_seconds = _seconds(row, "duration", where)
     item_id, speaker = row.get("id"), row.get("speaker")
     if item_id in (None, ""):
         stem = path.with_suffix("")

@@ -277,8 +277,7 @@ def attend_in_phases(job: Job, query: Tensor, keys: Keys, *, start: int) -> Tens
         return job.attend(query, keys, start=start)
     if torch.compiler.is_exporting():
         raise ValueError(
-            f"expected model.attention.dilation = 1 in an exported program, found {phases}; train "
-            "without it to export"
+            f"expected model.attention.dilation = 1 to export, found {phases}; train without it"
         )
     # Padding in front puts the first query into the first phase.
     front = -start % phases
@@ -288,10 +287,8 @@ def attend_in_phases(job: Job, query: Tensor, keys: Keys, *, start: int) -> Tens
         _fold(keys.valid[:, None, :, None], phases, front=front)[:, 0, :, 0],
     )
     context = job.attend(_fold(query, phases), folded, start=(start + front) // phases)
-    # (batch * phase, head, time, head_dim)
-    context = context.view(-1, phases, *context.shape[1:]).permute(0, 2, 3, 1, 4).flatten(2, 3)
-    # (batch, head, time, head_dim)
-    return context[:, :, : query.shape[2]]
+    context = context.view(-1, phases, *context.shape[1:]).permute(0, 2, 3, 1, 4)
+    return _out_of_blocks(context, query.shape[2])
 
 
 def _fold(x: Tensor, phases: int, *, front: int = 0) -> Tensor:

@@ -33,8 +33,8 @@ def offsets(*, before: int, after: int, local_frames: int, restart_frames: int |
     """
     if torch.compiler.is_exporting() and restart_frames is not None:
         raise ValueError(
-            "expected no model.attention.restart_frames in an exported program, whose distances "
-            f"are all written out, found {restart_frames}; train without it to export"
+            "expected no model.attention.restart_frames to export, since all distances are written "
+            f"out, found {restart_frames}; train without it"
         )
     if torch.compiler.is_exporting():
         before, after = _EXPORTED_FRAMES, _EXPORTED_FRAMES

@@ -252,7 +252,7 @@ class PerformerAttention(Attention):
             sums = sums * (before - largest).exp() + keys.transpose(2, 3) @ values
             if mode.kind == "chunked":
                 contexts.append(queries @ sums)
-        return torch.cat(contexts, dim=2), PerformerState(sums.detach(), largest)
+        return torch.cat(contexts, dim=2), PerformerState(sums.detach(), largest.clone())
 
 
 def _after_loading(attention: PerformerAttention, _: object) -> None:
