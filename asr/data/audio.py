@@ -12,6 +12,7 @@ import torch
 from torch import Tensor
 
 from asr.data.audio_containers import check_container
+from asr.data.json_lines import is_unicode
 from asr.data.resampling import BlockResampler, check_rates, group_samples
 
 AUDIO_SUFFIXES = frozenset({".flac", ".wav", ".mp3", ".ogg", ".opus"})
@@ -80,17 +81,8 @@ def validate_audio(
 
     Arguments and errors are those of `read_audio`.
     """
-    with _opened(path) as (stream, file_frames):
-        start, frames = _stretch_frames(
-            path,
-            rate_hz=stream.samplerate,
-            file_frames=file_frames,
-            offset_seconds=offset_seconds,
-            duration_seconds=duration_seconds,
-        )
+    with _opened_stretch(path, offset_seconds, duration_seconds) as (stream, frames):
         _check_rates(path, stream.samplerate, SAMPLE_RATE_HZ)
-        if start:
-            stream.seek(start)
         for _ in _mono_blocks(path, stream, frames, _READ_FRAMES):
             pass
         return _info(stream, frames)
@@ -161,16 +153,7 @@ def audio_blocks(
         raise ValueError(
             f"expected block_seconds > 0, found {block_seconds}; give a positive length"
         )
-    with _opened(path) as (stream, file_frames):
-        start, frames = _stretch_frames(
-            path,
-            rate_hz=stream.samplerate,
-            file_frames=file_frames,
-            offset_seconds=offset_seconds,
-            duration_seconds=duration_seconds,
-        )
-        if start:
-            stream.seek(start)
+    with _opened_stretch(path, offset_seconds, duration_seconds) as (stream, frames):
         block_frames = max(1, round(min(block_seconds * stream.samplerate, _READ_FRAMES)))
         yield from _blocks(path, stream, frames, sample_rate_hz, block_frames=block_frames)
 
@@ -206,7 +189,7 @@ def _opened(path: Path) -> Iterator[tuple[soundfile.SoundFile, int]]:
     """The open file and its number of frames."""
     if not path.is_file():
         raise FileNotFoundError(f"expected an audio file at {path}, found none; check the path")
-    if not _is_unicode(path):
+    if not is_unicode(str(path)):
         raise AudioError(f"{path}: expected a name in UTF-8, found other bytes; rename the file")
     check = check_container(path)
     if check.fault:
@@ -227,6 +210,24 @@ def _opened(path: Path) -> Iterator[tuple[soundfile.SoundFile, int]]:
                 f"{path}: expected a header that gives the length, found none; encode it again"
             )
         yield stream, min(stream.frames, check.frames or stream.frames)
+
+
+@contextmanager
+def _opened_stretch(
+    path: Path, offset_seconds: float, duration_seconds: float | None
+) -> Iterator[tuple[soundfile.SoundFile, int]]:
+    """The file, open at the start of a stretch, and the frames of the stretch."""
+    with _opened(path) as (stream, file_frames):
+        start, frames = _stretch_frames(
+            path,
+            rate_hz=stream.samplerate,
+            file_frames=file_frames,
+            offset_seconds=offset_seconds,
+            duration_seconds=duration_seconds,
+        )
+        if start:
+            stream.seek(start)
+        yield stream, frames
 
 
 def _info(stream: soundfile.SoundFile, frames: int) -> AudioInfo:
@@ -288,11 +289,6 @@ def _mono_blocks(
                 f"{path}: expected finite samples, found NaN or infinity; encode it again"
             )
         yield torch.from_numpy(samples)
-
-
-def _is_unicode(path: Path) -> bool:
-    """Whether the name can stand in a manifest: Python reads other bytes as lone surrogates."""
-    return not any("\ud800" <= character <= "\udfff" for character in str(path))
 
 
 def _one_line(error: Exception) -> str:

@@ -77,7 +77,7 @@ def json_field(
         not isinstance(value, types)
         or isinstance(value, bool)
         or (isinstance(value, float) and not math.isfinite(value))
-        or (isinstance(value, str) and _has_half_characters(value))
+        or (isinstance(value, str) and not is_unicode(value))
     ):
         names = " or ".join(kind.__name__ for kind in types)
         found = repr(value) if name in record else f"only {sorted(record)}"
@@ -88,6 +88,13 @@ def json_field(
     return value
 
 
-def _has_half_characters(text: str) -> bool:
-    """Whether JSON's escapes gave one half of a UTF-16 pair, which no file can hold."""
-    return any("\ud800" <= character <= "\udfff" for character in text)
+def is_unicode(text: str) -> bool:
+    """Whether a file can hold the text: halves of UTF-16 pairs are none.
+
+    They come of JSON's escapes, and of names of files that are not in UTF-8.
+    """
+    try:
+        text.encode()
+    except UnicodeEncodeError:
+        return False
+    return True

@@ -169,7 +169,7 @@ if running 6; then
     for split in ${test_splits//,/ }; do report "$split" "$exp/decoded"; done
 fi
 
-[[ -n $lm_text ]] || exit 0
+[[ -n $lm_text && $stop_stage -ge 7 ]] || exit 0
 if [[ $lm_unit == words ]]; then
     lm=$manifests/words.arpa.gz fused=(--lm "$lm")
 else

@@ -196,9 +196,19 @@ class Attention(nn.Module, ABC):
         Raises:
             ValueError: The mode is not among the capabilities.
         """
-        if mode.kind not in self.capabilities.modes:
+        can, name = self.capabilities, type(self).__name__
+        if mode.kind not in can.modes:
             raise ValueError(
-                f"{type(self).__name__}: expected a mode among "
-                f"{sorted(self.capabilities.modes)}, found "
+                f"{name}: expected a mode among {sorted(can.modes)}, found "
                 f"{mode.kind!r}; choose an attention that supports it"
+            )
+        if mode.left_frames is not None and not can.forgets:
+            raise ValueError(
+                f"{name}: expected left context without a limit, found {mode.left_frames} frames; "
+                "its running sums cannot forget single frames"
+            )
+        if (mode.chunk_frames or 0) % can.period or (mode.left_frames or 0) % can.period:
+            raise ValueError(
+                f"{name}: expected a chunk and left context in multiples of the dilation "
+                f"{can.period}, found {mode.chunk_frames} and {mode.left_frames} frames"
             )

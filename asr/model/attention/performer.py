@@ -131,19 +131,6 @@ class PerformerAttention(Attention):
             memory="T m",
         )
 
-    def check_mode(self, mode: Mode) -> None:
-        """Raise if this mechanism cannot serve the mode.
-
-        Raises:
-            ValueError: The left context is limited: running sums cannot forget.
-        """
-        super().check_mode(mode)
-        if mode.left_frames is not None:
-            raise ValueError(
-                "PerformerAttention: expected left context without a limit, found "
-                f"{mode.left_frames} frames; its running sums cannot forget single frames"
-            )
-
     def forward(
         self,
         x: Tensor,
@@ -164,9 +151,9 @@ class PerformerAttention(Attention):
             counted = nn.functional.pad(value.float(), (0, 1), value=1.0)
             after = None
             if mode.kind == "offline":
-                features, _ = self._features(key_exponents)
+                features = self._features(key_exponents)
                 sums = features.transpose(2, 3) @ counted
-                context = self._features(query_exponents, keep_rows=True)[0] @ sums
+                context = self._features(query_exponents, keep_rows=True) @ sums
             else:
                 assert state is None or isinstance(state, PerformerState)
                 context, after = self._scan(query_exponents, key_exponents, counted, mode, state)
@@ -208,12 +195,11 @@ class PerformerAttention(Attention):
         return projected - x.square().sum(dim=-1, keepdim=True) / 2
 
     @staticmethod
-    def _features(exponents: Tensor, *, keep_rows: bool = False) -> tuple[Tensor, Tensor]:
+    def _features(exponents: Tensor, *, keep_rows: bool = False) -> Tensor:
         """Exponentials relative to the largest exponent, which cancels: of each row, or of all."""
         largest = exponents.detach().amax(dim=3 if keep_rows else (2, 3), keepdim=True)
         # Nothing but padding has no largest exponent.
-        largest = largest.clamp(min=-1e9)
-        return (exponents - largest).exp(), largest
+        return (exponents - largest.clamp(min=-1e9)).exp()
 
     def _scan(
         self,
@@ -236,7 +222,7 @@ class PerformerAttention(Attention):
         contexts = []
         for start in range(0, time, rows):
             block = slice(start, start + rows)
-            queries, _ = self._features(query_exponents[:, :, block], keep_rows=True)
+            queries = self._features(query_exponents[:, :, block], keep_rows=True)
             exponents, values = key_exponents[:, :, block], counted[:, :, block]
             # (batch, head, row, 1)
             own = exponents.detach().amax(dim=3, keepdim=True).clamp(min=-1e9)

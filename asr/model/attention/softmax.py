@@ -181,20 +181,6 @@ class SoftmaxAttention(Attention):
             allowed = allowed | self.global_frames.marks(valid_mask)[:, None, None, :]
         return allowed & valid_mask[:, None, None, :]
 
-    def check_mode(self, mode: Mode) -> None:
-        """Raise if this mechanism cannot serve the mode.
-
-        Raises:
-            ValueError: The mode is not among the capabilities, or cuts through dilated windows.
-        """
-        super().check_mode(mode)
-        for _, dilation in self._runs:
-            if (mode.chunk_frames or 0) % dilation or (mode.left_frames or 0) % dilation:
-                raise ValueError(
-                    f"expected a chunk and left context in multiples of the dilation {dilation}, "
-                    f"found {mode.chunk_frames} and {mode.left_frames} frames"
-                )
-
     def after_step(self) -> None:
         """Keep learned spans in range."""
         if self.scores.span is not None:
