@@ -32,6 +32,7 @@ from asr.features.normalisation import Normalisation
 from asr.model import build_model
 from asr.model.devices import find_device
 from asr.model.weights import WEIGHTS_FILE, load_weights, read_weights
+from asr.ngram.model import DESCRIPTION_FILE
 from asr.tokens.tokenizer import MODEL_FILE, Tokenizer
 
 logger = logging.getLogger(__name__)
@@ -254,6 +255,11 @@ def load(
                 f"{'no ' + name if folder.is_dir() else 'no folder'}; give the folder of a "
                 "finished `asr train`"
             )
+    if (folder / DESCRIPTION_FILE).is_file():
+        raise ValueError(
+            f"expected a recogniser in {folder}, found a language model; give the folder of a "
+            "finished `asr train`"
+        )
     config = load_config(folder / CONFIG_FILE)
     tokenizer = Tokenizer.load(folder / MODEL_FILE)
     normalisation = None

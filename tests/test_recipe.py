@@ -62,12 +62,18 @@ def test_mistake_in_a_comparison_is_one_line(
     assert result.stderr.startswith(f"error: {message}")
 
 
-def test_language_models_need_all_their_files() -> None:
-    result = _run("--exp", "exp", "--tune", "dev.jsonl", script="language_models.sh")
-    assert (result.returncode, result.stderr) == (
-        2,
-        "error: expected --test, found none; see --help\n",
-    )
+@pytest.mark.parametrize(
+    ("args", "message"),
+    [
+        ((), "expected --test, found none"),
+        (("--test", "t", "--out", "o", "--beam-size", "8", "--nbest", "9"), "expected --nbest of"),
+    ],
+)
+def test_wrong_usage_of_language_models_is_one_line(args: tuple[str, ...], message: str) -> None:
+    files = ("--exp", "exp", "--tune", "dev.jsonl")
+    result = _run(*files, *args, script="language_models.sh")
+    assert (result.returncode, result.stderr.count("\n")) == (2, 1)
+    assert result.stderr.startswith(f"error: {message}")
 
 
 def test_every_addition_is_a_setting_of_the_configs() -> None:

@@ -34,6 +34,12 @@ def test_no_folder(tmp_path: Path) -> None:
         load(tmp_path / "none")
 
 
+def test_language_model_is_no_recogniser(experiment: Path) -> None:
+    (experiment / "lm.toml").touch()
+    with pytest.raises(ValueError, match=r"expected a recogniser in .*, found a language model"):
+        load(experiment)
+
+
 def test_damaged_weights(experiment: Path) -> None:
     path = experiment / "model.safetensors"
     path.write_bytes(path.read_bytes()[:1000])

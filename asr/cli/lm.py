@@ -18,7 +18,7 @@ from asr.tokens.tokenizer import Tokenizer
 
 app = typer.Typer(
     no_args_is_help=True,
-    help="Train a language model over token pieces; score text with one; tune its weight.",
+    help="Train language models over pieces or words; score text, tune weights, rescore.",
 )
 app.command()(tune)
 app.command()(rescore)

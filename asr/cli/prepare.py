@@ -165,7 +165,10 @@ def table(  # noqa: PLR0917 - typer passes them by name
     skip_broken: SkipBroken = False,
     jobs: Jobs = _CPUS,
 ) -> None:
-    """A table of paths and transcripts; the columns id and speaker are optional."""
+    """A table of paths and transcripts.
+
+    Optional columns: id, speaker, and offset and duration, the stretch in seconds.
+    """
     from asr.data.corpora.table import prepare
 
     with _progress(MofNCompleteColumn()) as update:

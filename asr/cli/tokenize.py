@@ -24,6 +24,8 @@ def tokenize(
     kind: Annotated[TokenizerKind, typer.Option("--type", help="Kind of the pieces.")] = "unigram",
 ) -> None:
     """Train a tokenizer: which pieces of words a recogniser writes."""
+    if vocab_size is None and kind != "char":
+        raise typer.BadParameter(f"expected --vocab-size with --type {kind}, found none")
     utterances = [utterance for path in manifest for utterance in read_manifest(path)]
     texts = [utterance.text for utterance in utterances if utterance.text is not None]
     if len(texts) < len(utterances):

@@ -24,7 +24,8 @@ def train(
         ),
     ] = None,
     resume: Annotated[
-        bool, typer.Option("--resume", help="Go on with the experiment in --out, where it stopped.")
+        bool,
+        typer.Option("--resume", help="Go on where the experiment in --out stopped, or begin."),
     ] = False,
     init: Annotated[
         Path | None,

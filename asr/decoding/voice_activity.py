@@ -48,8 +48,8 @@ class SileroDetector:
             from silero_vad import load_silero_vad
         except ModuleNotFoundError:
             raise FileNotFoundError(
-                "expected the package silero-vad to find pauses, found none; install the extra "
-                "`vad`: pip install 'attune-asr[vad]'"
+                "expected the package silero-vad to find pauses, found none; run: "
+                "tools/setup.sh vad"
             ) from None
         finally:
             # The import sets one thread for the whole process.

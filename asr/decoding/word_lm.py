@@ -28,7 +28,7 @@ def load_word_lm(path: Path, words: Sequence[str]) -> Any:  # noqa: ANN401 - the
     except ImportError:
         raise FileNotFoundError(
             "expected the package flashlight-text to decode with a word-level language model, "
-            "found none; run: pip install 'attune-asr[lm]'"
+            "found none; run: tools/setup.sh lm"
         ) from None
     try:
         return KenLM(str(path), Dictionary(list(words)))

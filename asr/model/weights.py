@@ -26,7 +26,7 @@ def read_weights(path: Path) -> dict[str, Tensor]:
     """
     if not path.is_file():
         raise FileNotFoundError(
-            f"expected weights at {path}, found no file; give the folder of a finished `asr train`"
+            f"expected weights at {path}, found no file; give the folder of a finished training"
         )
     try:
         return load_file(path)

@@ -213,7 +213,11 @@ def match_texts(
         raise ValueError(
             f"expected {system} for the same {len(references)} utterances as the references, found "
             f"{' and '.join(found)}; decode that manifest"
-            + (", or count missing ones as deletions" if absent and missing == "error" else "")
+            + (
+                ", or count missing ones: --missing deletions"
+                if absent and missing == "error"
+                else ""
+            )
         )
     return [hypotheses.get(utterance.id, "") for utterance in references], absent
 

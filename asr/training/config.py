@@ -125,7 +125,7 @@ class ConsistencyConfig:
     """Section `[training.consistency]`: CR-CTC, two views of each utterance that teach each other.
 
     Each batch goes through the model twice, with masks and dropout of its own, so that a step takes
-    the time and memory of twice `data.batch_seconds`.
+    the memory, and nearly the time, of twice `data.batch_seconds`.
 
     Source: Yao et al. 2025 (arXiv:2410.05101); the defaults are theirs.
     """

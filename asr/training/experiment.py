@@ -137,6 +137,8 @@ def open_experiment(
             _check_same_run(experiment, config, record)
             return experiment
         record["init"] = record["init"] or read_provenance(experiment)["init"]
+    if resume:
+        logger.info("nothing to resume in %s: training begins", out)
     try:
         experiment.checkpoints.mkdir(parents=True, exist_ok=True)
         experiment.normalisation.unlink(missing_ok=True)

@@ -14,7 +14,7 @@ recipes/librispeech/language_models.sh --exp EXP --tune M.jsonl --test M.jsonl -
   --neural LM      folder of `asr lm train --type transformer`: rescores the n-best lists of each of these
   --out DIR        hypotheses, weights and scores
   --beam-size N    hypotheses after each frame of the search over pieces (default 32; over words it is 100)
-  --nbest N        length of the n-best lists (default 32)
+  --nbest N        length of the n-best lists, at most the beam size (default: the beam size)
   --device NAME    cpu (default) or cuda
 
 Prints a table of word error rates with their intervals, and p against greedy and the row above (matched pairs).
@@ -27,7 +27,7 @@ fail() {
 }
 
 repository=$(cd "$(dirname "${BASH_SOURCE[0]}")/../.." && pwd)
-exp="" tune="" test="" ngram="" words="" neural="" out="" beam_size=32 nbest=32 device=cpu
+exp="" tune="" test="" ngram="" words="" neural="" out="" beam_size=32 nbest="" device=cpu
 while (($#)); do
     case $1 in
     -h | --help) usage && exit 0 ;;
@@ -43,6 +43,9 @@ done
 for name in exp tune test out; do
     [[ -n ${!name} ]] || status=2 fail "expected --$name, found none; see --help"
 done
+
+nbest=${nbest:-$beam_size}
+((nbest <= beam_size)) || status=2 fail "expected --nbest of at most --beam-size, found $nbest and $beam_size"
 
 asr=("$repository/.venv/bin/asr")
 python=$repository/.venv/bin/python

@@ -155,6 +155,12 @@ def test_clash_of_ids_names_both(audio: Path) -> None:
         collect_inputs([str(audio / "c.flac"), str(other)], standard_input=[])
 
 
+def test_clash_within_a_folder(audio: Path) -> None:
+    (audio / "c.wav").touch()
+    with pytest.raises(ValueError, match=r"c\.flac and .*c\.wav; rename one, or"):
+        collect_inputs([str(audio)], standard_input=[])
+
+
 def test_folders_with_the_same_names_clash(audio: Path) -> None:
     with pytest.raises(ValueError, match="expected a different id for each input"):
         collect_inputs([str(audio), str(audio)], standard_input=[])

@@ -46,7 +46,7 @@ def test_characters_need_no_vocabulary_size(tmp_path: Path) -> None:
 
 def test_text_and_vocabulary_size_are_required(tmp_path: Path) -> None:
     path = manifest(tmp_path / "a.jsonl", ["ab ba"])
-    with pytest.raises(ValueError, match="expected a vocabulary size for a unigram tokenizer"):
+    with pytest.raises(typer.BadParameter, match="expected --vocab-size with --type unigram"):
         tokenize(manifest=[path], out=tmp_path)
     empty = manifest(tmp_path / "b.jsonl", [None])
     with pytest.raises(ValueError, match="expected text to train the tokenizer on"):

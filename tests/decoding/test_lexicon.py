@@ -220,5 +220,5 @@ def test_truncated_language_model(tmp_path: Path, cut: str) -> None:
 
 def test_missing_extra(arpa: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, "flashlight.lib.text.decoder.kenlm", None)
-    with pytest.raises(FileNotFoundError, match=r"run: pip install 'attune-asr\[lm\]'"):
+    with pytest.raises(FileNotFoundError, match=r"run: tools/setup\.sh lm"):
         decoder(arpa)

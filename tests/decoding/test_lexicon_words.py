@@ -203,5 +203,5 @@ def test_missing_extra(
     letters: Tokenizer, binary: Path, lexicon: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setitem(sys.modules, "flashlight.lib.text.decoder.kenlm", None)
-    with pytest.raises(FileNotFoundError, match=r"run: pip install 'attune-asr\[lm\]'"):
+    with pytest.raises(FileNotFoundError, match=r"run: tools/setup\.sh lm"):
         read_words(binary, letters, lexicon=lexicon)

@@ -156,7 +156,7 @@ def test_missing_extra(monkeypatch: pytest.MonkeyPatch) -> None:
         return original(name, *args, **settings)
 
     monkeypatch.setattr(builtins, "__import__", without)
-    with pytest.raises(FileNotFoundError, match=r"pip install 'attune-asr\[vad\]'"):
+    with pytest.raises(FileNotFoundError, match=r"run: tools/setup\.sh vad"):
         SileroDetector(rate_hz=16000)
 
 

@@ -103,11 +103,15 @@ def test_other_first_weights_come_too_late(load: LoadConfig, tmp_path: Path) -> 
         open_experiment(load(), experiment.root, resume=True, init=tmp_path / "b")
 
 
-def test_half_made_folder_is_made_anew(experiment: Experiment, load: LoadConfig) -> None:
+def test_half_made_folder_is_made_anew(
+    experiment: Experiment, load: LoadConfig, caplog: pytest.LogCaptureFixture
+) -> None:
+    caplog.set_level("INFO")
     experiment.provenance.unlink()
     experiment.config.write_text("half")
     open_experiment(load(), experiment.root, resume=True, init=None)
     assert load_config(experiment.config) == load()
+    assert f"nothing to resume in {experiment.root}" in caplog.text
 
 
 @pytest.mark.parametrize("name", ["train", "validation", "tokenizer"])

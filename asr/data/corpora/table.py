@@ -119,7 +119,8 @@ def _rows(table: Path, *, required: tuple[str, ...]) -> Iterator[tuple[str, dict
         if missing:
             raise TableError(
                 f"{table}: expected the columns {', '.join(missing)}, found "
-                f"{', '.join(reader.fieldnames or ()) or 'no header'}; name the columns to use"
+                f"{', '.join(reader.fieldnames or ()) or 'no header'}; give --audio-column and "
+                "--text-column"
             )
         try:
             for row in reader:

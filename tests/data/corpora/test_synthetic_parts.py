@@ -90,7 +90,7 @@ def test_recording_resamples_pads_and_stays_in_range() -> None:
 
 def test_missing_engine_says_what_to_install(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(importlib.util, "find_spec", lambda _: None)
-    with pytest.raises(FileNotFoundError, match=r"pip install 'attune-asr\[synthetic\]'") as error:
+    with pytest.raises(FileNotFoundError, match=r"run: tools/setup\.sh synthetic") as error:
         engine_version()
     assert "\n" not in str(error.value)
 

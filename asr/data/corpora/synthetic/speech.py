@@ -51,7 +51,7 @@ def engine_version() -> str:
     if importlib.util.find_spec("espeakng_loader") is None:
         raise FileNotFoundError(
             f"expected the package {_PACKAGE} for the synthetic corpus, found none; "
-            "run: pip install 'attune-asr[synthetic]'"
+            "run: tools/setup.sh synthetic"
         )
     if not hasattr(os, "fork"):
         raise OSError(
