@@ -280,3 +280,24 @@ def test_failure_inside_a_long_recording(
     [outcome] = Recognizer(LocalModel(tiny_experiment, samples[:8000]), letters).outcomes([path])
     assert "NaN" in str(outcome.error)
     assert outcome.hypothesis is None
+
+
+def test_audio_above_the_limit_goes_through_the_model_in_windows(
+    tiny_experiment: Path, noise: NoiseMaker, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    config = LongformConfig(limit_seconds=3.0, window_seconds=2.0, context_seconds=0.5)
+    recognizer = load(tiny_experiment, longform=config)
+    model, seen = recognizer.acoustic_model, list[float]()
+    posteriors = model.posteriors
+
+    def noted(waveforms: Sequence[Tensor]) -> Posteriors:
+        seen.append(max(len(waveform) for waveform in waveforms) / RATE_HZ)
+        return posteriors(waveforms)
+
+    monkeypatch.setattr(model, "posteriors", noted)
+    longest = []
+    for seconds in (3.0, 3.1):
+        recognizer.transcribe([(noise(seconds), RATE_HZ)])
+        longest.append(max(seen))
+        seen.clear()
+    assert longest == [3.0, pytest.approx(2.0, abs=0.05)]

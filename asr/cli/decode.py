@@ -192,12 +192,10 @@ def collect_inputs(
 def _add(sources: dict[str, AudioInput], found: Iterable[tuple[str, AudioInput]]) -> None:
     for name, source in found:
         if name in sources:
-            first, second = _path(sources[name]), _path(source)
-            same_folder = Path(first).parent == Path(second).parent
             raise ValueError(
-                f"expected a different id for each input, found {name!r} for {first} and {second}; "
-                f"{'rename one' if same_folder else 'give the folder above both'}, or give a "
-                "manifest with ids"
+                f"expected a different id for each input, found {name!r} for "
+                f"{_path(sources[name])} and {_path(source)}; rename one, or give the folder above "
+                "both or a manifest with ids"
             )
         sources[name] = source
 

@@ -45,6 +45,9 @@ for name in exp tune test out; do
 done
 
 nbest=${nbest:-$beam_size}
+for name in beam_size nbest; do
+    [[ ${!name} =~ ^[1-9][0-9]*$ ]] || status=2 fail "expected a number of --${name//_/-} above 0, found ${!name}"
+done
 ((nbest <= beam_size)) || status=2 fail "expected --nbest of at most --beam-size, found $nbest and $beam_size"
 
 asr=("$repository/.venv/bin/asr")

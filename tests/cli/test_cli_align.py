@@ -119,3 +119,8 @@ def test_an_empty_manifest_is_an_error(tiny_experiment: Path, tmp_path: Path) ->
 )
 def test_wrong_usage(arguments: list[str]) -> None:
     assert run(*arguments).exit_code == 2
+
+
+def test_unknown_device(tiny_experiment: Path, manifest: Path, tmp_path: Path) -> None:
+    result = run(tiny_experiment, manifest, "--out", tmp_path / "words", "--device", "toaster")
+    assert "expected a device that torch can use, found 'toaster'" in str(result.exception)

@@ -2,14 +2,20 @@
 
 import re
 from pathlib import Path
+from typing import Any
 
 import pytest
 import soundfile
 
+from asr.cli.decode_streaming import streamed_outcomes
 from asr.data.manifest import Utterance, write_manifest
+from asr.decoding import stream_inputs
 from asr.decoding.beam import BeamConfig, BeamSearch
-from asr.decoding.hypothesis_file import read_hypotheses
+from asr.decoding.hypothesis_file import (
+    read_hypotheses,
+)
 from asr.decoding.longform import LongformConfig, LongformMethod
+from asr.decoding.streaming import RecognitionStream
 from asr.model.attention import chunked
 from asr.recognizer import Recognizer, load
 from tests.cli.decode_runs import RATE_HZ, lines, run
@@ -218,3 +224,17 @@ def test_ctm_format(tiny_experiment: Path, audio: Path, tmp_path: Path) -> None:
 def test_help_gives_the_defaults() -> None:
     text = " ".join(run("--help").stdout.replace("│", " ").split())
     assert "[default: (8; 100 with a --lm of words)]" in text
+
+
+def test_latency_is_the_median_and_the_95th_percentile(
+    tiny_experiment: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def outcomes(*_: Any, times: stream_inputs.ComputeTimes) -> list[RecognitionStream]:  # noqa: ANN401
+        for hundredths in range(101):
+            times.add(hundredths / 100)
+        return []
+
+    monkeypatch.setattr(stream_inputs, "stream_outcomes", outcomes)
+    recognizer = load(tiny_experiment)
+    list(streamed_outcomes(recognizer, [], chunk_seconds=0.32, left_seconds=None))
+    assert "compute 0.5000 s (95th percentile 0.9500 s)" in capsys.readouterr().err

@@ -151,13 +151,15 @@ def test_folder_without_audio(tmp_path: Path) -> None:
 
 def test_clash_of_ids_names_both(audio: Path) -> None:
     other = audio / "b" / "c.wav"
-    with pytest.raises(ValueError, match=r"found 'c' for .*audio/c.flac and .*b/c.wav; give"):
+    with pytest.raises(
+        ValueError, match=r"found 'c' for .*audio/c.flac and .*b/c.wav; rename one, or give"
+    ):
         collect_inputs([str(audio / "c.flac"), str(other)], standard_input=[])
 
 
 def test_clash_within_a_folder(audio: Path) -> None:
     (audio / "c.wav").touch()
-    with pytest.raises(ValueError, match=r"c\.flac and .*c\.wav; rename one, or"):
+    with pytest.raises(ValueError, match=r"c\.flac and .*c\.wav; rename one, or give"):
         collect_inputs([str(audio)], standard_input=[])
 
 
@@ -170,3 +172,9 @@ def test_an_empty_manifest_is_an_error(tmp_path: Path) -> None:
     (tmp_path / "m.jsonl").touch()
     with pytest.raises(ValueError, match="expected audio to decode"):
         collect_inputs([str(tmp_path / "m.jsonl")], standard_input=[])
+
+
+def test_unknown_device(tiny_experiment: Path, audio: Path, tmp_path: Path) -> None:
+    options = ("--out", tmp_path / "out.jsonl", "--device", "toaster")
+    result = run(tiny_experiment, audio / "c.flac", *options)
+    assert "expected a device that torch can use, found 'toaster'" in str(result.exception)

@@ -157,3 +157,31 @@ def test_word_level_language_model_of_ones_own(
     found = {word.word for item in read_hypotheses(out).values() for word in item.words}
     assert found
     assert found <= {"THE", "QUICK", "DOG", "A", "JUMPS"}
+
+
+@pytest.mark.parametrize(
+    ("kind", "defaults"),
+    [
+        ("token", ["--beam-size", 8, "--lm-weight", 0.5, "--length-bonus", 1.0]),
+        ("word", ["--beam-size", 100, "--lm-weight", 0.5, "--word-score", 0.0]),
+    ],
+)
+def test_defaults_with_a_language_model_are_those_of_help(
+    *,
+    tiny_experiment: Path,
+    audio: Path,
+    letters: Tokenizer,
+    tmp_path: Path,
+    kind: str,
+    defaults: list[str | float],
+) -> None:
+    (tmp_path / "words.arpa").write_text(ARPA)
+    lm = tmp_path / "words.arpa" if kind == "word" else make_token_lm(letters, tmp_path / "lm")
+    found = []
+    for options in ([], [str(each) for each in defaults]):
+        out = tmp_path / f"{len(options)}.jsonl"
+        result = run(tiny_experiment, audio, "--out", out, "--lm", lm, "--nbest", 2, *options)
+        assert result.exit_code == 0, result.output
+        found.append([item["nbest"] for item in lines(out)])
+    assert found[0] == found[1]
+    assert any(item["lm_score"] != 0 for nbest in found[0] for item in nbest)

@@ -10,6 +10,8 @@ from asr.cli.lm import app
 from asr.data.manifest import Utterance, write_manifest
 from asr.decoding.hypothesis import Alternative, Hypothesis
 from asr.decoding.hypothesis_file import HypothesisRecord, read_records, write_hypotheses
+from asr.ngram.arpa import read_arpa
+from asr.ngram.model import load_ngram
 from asr.tokens.tokenizer import Tokenizer
 
 TEXT = "The lazy dog\na quick fox\nthe dog's fox\nthe fox jumps over a dog\n"
@@ -209,3 +211,50 @@ def test_rescore_needs_nbest_lists(text: Path, letters: Tokenizer, tmp_path: Pat
     command = ["rescore", str(tmp_path / "hyp.jsonl"), str(tmp_path / "lm")]
     result = CliRunner().invoke(app, [*command, "--out", str(tmp_path / "out.jsonl")])
     assert "found 1 of 1 lines without; decode with --nbest" in str(result.exception)
+
+
+@pytest.mark.parametrize(
+    ("options", "weights"),
+    [
+        ([], (0.5, 0.0, 0.0)),
+        (["--rescoring-weight", "2", "--lm-weight", "3", "--length-bonus", "4"], (2.0, 3.0, 4.0)),
+        (["--word-score", "-1"], (0.5, 0.0, -1.0)),
+    ],
+)
+def test_rescoring_weighs_each_part_of_a_score(
+    *,
+    text: Path,
+    letters: Tokenizer,
+    tmp_path: Path,
+    options: list[str],
+    weights: tuple[float, float, float],
+) -> None:
+    lm, hyp, out = tmp_path / "lm", tmp_path / "h.jsonl", tmp_path / "o"
+    assert CliRunner().invoke(app, train(text, letters, lm)).exit_code == 0
+    nbest = (
+        Alternative(text="A LAZY DOG", score=-1.0, acoustic_score=-1.0, lm_scores={"lm_score": -7}),
+    )
+    found = Hypothesis(text="A LAZY DOG", score=-1, words=(), duration_seconds=1.0, nbest=nbest)
+    write_hypotheses(hyp, [HypothesisRecord(id="x", hypothesis=found)])
+    result = CliRunner().invoke(app, ["rescore", str(hyp), str(lm), "--out", str(out), *options])
+    assert result.exit_code == 0, result.output
+    labels = [np.array(letters.encode("A LAZY DOG"), dtype=np.int32)]
+    log_prob = float(load_ngram(lm).table.sentence_log_probs(labels)[0])
+    rescoring, search, bonus = weights
+    [record] = read_records(out)
+    # Three words, as the lists count no token pieces.
+    expected = -1.0 + rescoring * log_prob - 7 * search + 3 * bonus
+    assert record.hypothesis.score == pytest.approx(expected)
+
+
+def test_rare_words_and_ngrams_of_words_are_left_out(tmp_path: Path) -> None:
+    (tmp_path / "text.txt").write_text("a dog\na dog\na cat\n")
+    out = tmp_path / "words.arpa"
+    command = ["train", "--type", "word-ngram", "--text", str(tmp_path / "text.txt")]
+    command += ["--order", "2", "--out", str(out)]
+    more = ["--min-word-count", "2", "--min-counts", "1,2"]
+    assert CliRunner().invoke(app, [*command, *more]).exit_code == 0
+    model = read_arpa(out)
+    assert set(model.words) == {"<s>", "</s>", "<unk>", "A", "DOG"}
+    pairs = {tuple(model.words[word] for word in gram) for gram in model.orders[1].grams.tolist()}
+    assert pairs == {("<s>", "A"), ("A", "DOG"), ("DOG", "</s>")}

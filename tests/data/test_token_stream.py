@@ -58,3 +58,15 @@ def test_too_little_text_is_refused() -> None:
 def test_batch_below_a_segment_is_refused() -> None:
     with pytest.raises(ValueError, match="expected batch_tokens >= segment_tokens"):
         TextDataConfig(segment_tokens=4, batch_tokens=3)
+
+
+def test_segments_begin_elsewhere_in_each_epoch() -> None:
+    config = TextDataConfig(segment_tokens=4, batch_tokens=8)
+    loader = SegmentLoader(torch.arange(50), config, seed=1, rank=0, world_size=1)
+    cuts = []
+    for epoch in range(8):
+        loader.load_state_dict({"epoch": epoch, "next_batch": 0})
+        remainders = {int(start) % 4 for batch in loader for start in batch.inputs[:, 0]}
+        assert len(remainders) == 1
+        cuts.append(remainders.pop())
+    assert len(set(cuts)) > 2

@@ -59,3 +59,16 @@ def test_text_without_words(recognizer: Recognizer, noise: NoiseMaker) -> None:
     aligner = Aligner(recognizer.acoustic_model, recognizer.tokenizer)
     with pytest.raises(ValueError, match="expected a transcript with words, found '!'"):
         aligner.align((noise(1.0), RATE_HZ), "!")
+
+
+def test_times_of_aligned_words_begin_there_too(tiny_experiment: Path, noise: NoiseMaker) -> None:
+    recognizer = load(tiny_experiment)
+    model, samples = recognizer.acoustic_model, noise(1.0)
+    posteriors = model.posteriors([torch.from_numpy(samples)])
+    labels = recognizer.tokenizer.encode("A")
+    [expected] = align_labels(posteriors.log_probs, posteriors.lengths, [labels])
+    [word] = Aligner(model, recognizer.tokenizer).align((samples, RATE_HZ), "A").words
+    mark, letter = expected.tokens
+    frames = ((mark.start_frame + mark.end_frame) / 2, letter.end_frame)
+    times = [model.frame_offset_seconds + frame * model.frame_seconds for frame in frames]
+    assert [word.start_seconds, word.end_seconds] == pytest.approx(times)

@@ -2,6 +2,7 @@ import math
 import sys
 from itertools import chain, product
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
@@ -222,3 +223,21 @@ def test_missing_extra(arpa: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, "flashlight.lib.text.decoder.kenlm", None)
     with pytest.raises(FileNotFoundError, match=r"run: tools/setup\.sh lm"):
         decoder(arpa)
+
+
+def test_hypotheses_go_on_with_the_candidate_labels_alone(tmp_path: Path) -> None:
+    (tmp_path / "words.arpa").write_text(arpa_text(), encoding="utf-8")
+    log_probs = torch.tensor([[0.1, 0.5, 0.3, 0.1], [0.2, 0.3, 0.4, 0.1]]).log()
+    texts = []
+    for candidates in (1, 4):
+        config = LexiconConfig(
+            beam_size=50, nbest=50, lm_weight=0.0, word_score=0.0, candidate_labels=candidates
+        )
+        decoder = LexiconDecoder(WORDS, tmp_path / "words.arpa", config, vocab_size=VOCAB_SIZE)
+        state: Any = decoder.start(1, device=torch.device("cpu"))
+        state = decoder.step(state, log_probs.unsqueeze(0), torch.tensor([2]))
+        [found] = decoder.finish(state)
+        texts.append({" ".join(word.text for word in each.words or ()) for each in found.nbest})
+    # The most probable labels are 1, then 2, which spell AB; BA is 2, 1 or 3.
+    assert "AB" in texts[0] & texts[1]
+    assert "BA" in texts[1] - texts[0]

@@ -135,3 +135,9 @@ def test_windows_hardly_longer_than_their_context_end() -> None:
         cut_windows(iter([noise(1000)]), config, rate_hz=RATE_HZ, frame_samples=FRAME_SAMPLES)
     )
     assert len(windows) <= 1000 / FRAME_SAMPLES
+
+
+def test_windows_of_the_documentation() -> None:
+    config = LongformConfig()
+    spans = (config.limit_seconds, config.window_seconds, config.context_seconds)
+    assert spans == (40.0, 20.0, 1.5)

@@ -183,3 +183,9 @@ def test_real_speech_is_cut_between_words() -> None:
         place += window.stop_frame * 640
         # A tenth of a second around the cut is far below the mean power.
         assert audio[place - 800 : place + 800].square().mean() < 0.05 * loudness
+
+
+def test_what_is_more_probably_speech_is_speech() -> None:
+    audio = torch.full((800,), 0.51)
+    audio[600:620] = 0.49
+    assert ends(cut(audio)) == [610 // 7 * 7]

@@ -189,3 +189,24 @@ def test_cutoff_outside_the_band_is_an_error() -> None:
     config = AugmentationConfig(band_limit_probability=1.0, band_limit_hz=(3000.0, 8000.0))
     with pytest.raises(ValueError, match="below half the rate, 8000 Hz, found 8000 Hz"):
         WaveformAugment(config, sample_rate_hz=RATE_HZ)
+
+
+def _low_share(waveform: torch.Tensor, below_hz: float) -> float:
+    power = torch.fft.rfft(waveform).abs().square()
+    return float(power[: int(below_hz * len(waveform) / 16000)].sum() / power.sum())
+
+
+def test_colour_of_the_noise_and_cutoff_vary_between_utterances() -> None:
+    tone = torch.sin(torch.arange(16000) * 0.3)
+    white = torch.randn(16000, generator=torch.Generator().manual_seed(0))
+    noisy = AugmentationConfig(noise_probability=1.0, noise_snr_db=(0.0, 0.0))
+    limited = AugmentationConfig(band_limit_probability=1.0, band_limit_hz=(1000.0, 7000.0))
+    for config, waveform, below_hz in ((noisy, tone, 500.0), (limited, white, 4000.0)):
+        augment = WaveformAugment(config, sample_rate_hz=16000)
+        shares = []
+        for seed in range(20):
+            found = augment(waveform, generator=torch.Generator().manual_seed(seed))
+            shares.append(_low_share(found - waveform if config is noisy else found, below_hz))
+        # White noise has a sixteenth of its power below 500 Hz, and half of it below 4 kHz.
+        assert max(shares) > 0.9
+        assert min(shares) < 0.7

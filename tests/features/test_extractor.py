@@ -79,3 +79,14 @@ def test_slices_of_long_audio_are_the_whole(monkeypatch: pytest.MonkeyPatch) -> 
     whole = LogMel(FeaturesConfig())(waveform, lengths).features
     monkeypatch.setattr("asr.features.extractor._SLICE_FRAMES", 7)
     torch.testing.assert_close(LogMel(FeaturesConfig())(waveform, lengths).features, whole)
+
+
+def test_global_statistics_are_taken_out_of_each_bin() -> None:
+    config = FeaturesConfig(mel_bins=4)
+    mean, deviation = (1.0, -2.0, 3.0, 0.0), (2.0, 4.0, 0.5, 1.0)
+    statistics = Normalisation(mean=mean, standard_deviation=deviation, frames=9)
+    waveform = torch.randn(1, 4000, generator=torch.Generator().manual_seed(0))
+    raw = LogMel(config)(waveform, torch.tensor([4000])).features
+    found = FeatureExtractor(config, statistics)(waveform, torch.tensor([4000])).features
+    expected = (raw - torch.tensor(mean)) / torch.tensor(deviation)
+    torch.testing.assert_close(found[:, : raw.shape[1]], expected)

@@ -1,3 +1,5 @@
+from dataclasses import replace
+
 import torch
 
 from asr.features.spec_augment import SpecAugment, SpecAugmentConfig
@@ -8,6 +10,15 @@ _CONFIG = SpecAugmentConfig(
     time_masks=2,
     time_width_frames=100,
     time_fraction=0.2,
+)
+
+
+_NO_MASKS = SpecAugmentConfig(
+    frequency_masks=0,
+    frequency_width_bins=0,
+    time_masks=0,
+    time_width_frames=0,
+    time_fraction=1.0,
 )
 
 
@@ -27,13 +38,7 @@ def test_masks_are_whole_bands_within_the_limits() -> None:
 
 def test_masks_cover_the_expected_share() -> None:
     torch.manual_seed(0)
-    config = SpecAugmentConfig(
-        frequency_masks=1,
-        frequency_width_bins=20,
-        time_masks=0,
-        time_width_frames=0,
-        time_fraction=1.0,
-    )
+    config = replace(_NO_MASKS, frequency_masks=1, frequency_width_bins=20)
     augmented = SpecAugment(config)(torch.ones(4000, 1, 80), torch.ones(4000, dtype=torch.int64))
     # Widths are uniform on 0 .. 20: the mean is 10 of 80 bins.
     torch.testing.assert_close(
@@ -51,3 +56,14 @@ def test_masks_differ_between_items_and_follow_the_generator() -> None:
     assert torch.equal(first, repeated)
     assert not torch.equal(first, again)
     assert not torch.equal(first[0], first[1])
+
+
+def test_time_masks_hide_the_expected_share_of_an_utterance_however_it_is_padded() -> None:
+    torch.manual_seed(0)
+    config = replace(_NO_MASKS, time_masks=1, time_width_frames=10)
+    augmented = SpecAugment(config)(torch.ones(4000, 200, 1), torch.full((4000,), 40))
+    hidden = (augmented[:, :40, 0] == 0).float()
+    # Widths are uniform on 0 .. 10: the mean is 5 of 40 frames.
+    torch.testing.assert_close(hidden.mean(), torch.tensor(0.125), atol=0.005, rtol=0)
+    assert hidden.sum(dim=1).max() == 10
+    assert augmented[:, 40:].all()

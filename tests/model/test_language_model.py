@@ -154,3 +154,26 @@ def test_odd_head_is_refused() -> None:
             dropout=0.0,
             attention={"kind": "full"},  # type: ignore[arg-type]
         )
+
+
+def test_a_search_shows_a_language_model_as_many_tokens_as_training_did(
+    letters: Tokenizer,
+) -> None:
+    torch.manual_seed(0)
+    config = LanguageModelConfig(
+        width=16,
+        layers=1,
+        heads=2,
+        dropout=0.0,
+        attention={"kind": "transformer_xl"},  # type: ignore[arg-type]
+    )
+    model = LanguageModel(config, vocab_size=9).eval()
+    for parameter in model.parameters():
+        torch.nn.init.normal_(parameter, std=0.5)
+    scorer = NeuralLanguageModel(letters, model, 6).scorer()
+    state, labels = scorer.start(1), [3, 1, 4, 1, 5]
+    for label in labels:
+        state = scorer.advance(state, torch.tensor([label]))
+    tokens = torch.tensor([[0, *labels]])
+    expected = model(tokens, torch.tensor([6])).log_probs[:, -1, 1:]
+    torch.testing.assert_close(scorer.scores(state), expected, atol=1e-5, rtol=1e-5)

@@ -8,12 +8,14 @@ import torch
 from torch import Tensor, nn
 
 from asr.model import CtcModel, build_model
+from asr.model.convolution import DepthwiseConvolution
 from asr.model.dropout import Dropout
 from asr.model.encoders import parse_encoder
 from asr.model.feed_forward import FeedForward
 from asr.model.language_model import LanguageModel, LanguageModelConfig
+from asr.model.long_short import DynamicConvolution, LightweightConvolution
+from asr.model.norms import MaskedBatchNorm, MaskedLayerNorm
 from asr.model.positions import sinusoids
-from asr.model.subsampling import Subsampling, SubsamplingConfig
 
 
 def _model(encoder: str, **settings: object) -> CtcModel:
@@ -26,10 +28,9 @@ def _model(encoder: str, **settings: object) -> CtcModel:
         "dropout": 0.1,
         "subsampling": {"factor": 4, "channels": 4},
         "attention": {"kind": "full"},
+        **({"kernel_frames": 5} if encoder == "conformer" else {}),
         **settings,
     }
-    if encoder == "conformer":
-        section["kernel_frames"] = 5
     return build_model(parse_encoder(section), vocab_size=5, feature_size=20)
 
 
@@ -49,6 +50,7 @@ def test_every_dropout_acts_once_and_those_of_feed_forward_modules_twice(model: 
     expected = {}
     for name, module in built.named_modules():
         if isinstance(module, Dropout | nn.Dropout):
+            assert module.p == 0.1
             parent = built.get_submodule(name.rpartition(".")[0])
             expected[name] = 2 if isinstance(parent, FeedForward) else 1
             module.register_forward_hook(lambda *_, name=name: calls.update([name]))
@@ -88,26 +90,6 @@ def test_what_the_head_sees_of_any_block_is_normalised() -> None:
         torch.testing.assert_close(deviations, torch.ones(len(frames)), atol=1e-3, rtol=0)
 
 
-@pytest.mark.parametrize("factor", [4, 8])
-def test_subsampling_equals_its_convolutions_with_a_relu_after_each(factor: int) -> None:
-    torch.manual_seed(0)
-    config = SubsamplingConfig(factor=factor, channels=3)  # type: ignore[arg-type]
-    subsampling = Subsampling(config, feature_size=20, width=6)
-    features = torch.randn(2, 40, 20)
-    weights = [module for module in subsampling.convolutions if not isinstance(module, nn.ReLU)]
-    image = features.unsqueeze(1)
-    for module in weights:
-        weight, bias = module.get_parameter("weight"), module.get_parameter("bias")
-        depthwise = weight.shape[1] == 1 < image.shape[1]
-        stride = 2 if weight.shape[2] == 3 else 1
-        groups = image.shape[1] if depthwise else 1
-        image = nn.functional.conv2d(image, weight, bias, stride, groups=groups)
-        if not depthwise:
-            image = image.relu()
-    expected = subsampling.projection(image.permute(0, 2, 3, 1).flatten(2))
-    torch.testing.assert_close(subsampling(features), expected)
-
-
 def test_groups_of_parameters_and_what_muon_may_take() -> None:
     model = _model("conformer", attention={"kind": "adaptive_span", "span": {"rate_factor": 3.0}})
     decaying, others, *spans = model.parameter_groups(learning_rate=0.5, weight_decay=0.1)
@@ -123,6 +105,27 @@ def test_groups_of_parameters_and_what_muon_may_take() -> None:
         if isinstance(module, nn.Linear)
     }
     assert {id(matrix) for matrix in model.block_matrices()} == linear
+
+
+def test_settings_of_convolutions_reach_them() -> None:
+    for norm, made in (("batch", MaskedBatchNorm), ("layer", MaskedLayerNorm)):
+        model = _model("conformer", norm=norm, kernel_frames=7)
+        kernels = [m.kernel for m in model.modules() if isinstance(m, DepthwiseConvolution)]
+        assert kernels == [7, 7]
+        assert sum(isinstance(module, made) for module in model.modules()) == 2
+    settings = {"convolution_heads": 2, "kernel_frames": (3, 5)}
+    light = _model("lite_transformer", convolution="lightweight", **settings)
+    shapes = [m.weight.shape for m in light.modules() if isinstance(m, LightweightConvolution)]
+    assert shapes == [(2, 3), (2, 5)]
+    dynamic = _model("lite_transformer", convolution="dynamic", **settings)
+    sizes = [(m.heads, m.kernel) for m in dynamic.modules() if isinstance(m, DynamicConvolution)]
+    assert sizes == [(2, 3), (2, 5)]
+
+
+def test_a_fresh_language_model_finds_all_labels_about_as_probable() -> None:
+    model = _language_model(width=64, dropout=0.0).eval()
+    log_probs = model(torch.randint(10, (4, 20)), torch.full((4,), 20)).log_probs
+    torch.testing.assert_close(log_probs, torch.full_like(log_probs, 0.1).log(), atol=1.0, rtol=0)
 
 
 def test_feed_forward_modules_are_as_wide_as_asked_for() -> None:

@@ -135,3 +135,22 @@ def test_sinusoids_by_hand() -> None:
     table = sinusoids(torch.tensor([0, -2]), 4)
     expected = torch.tensor([[0, 0, 1, 1], [-0.9092974, -0.0199987, -0.4161468, 0.9998]])
     torch.testing.assert_close(table, expected, atol=1e-6, rtol=0)
+
+
+@pytest.mark.parametrize("factor", [4, 8])
+def test_subsampling_equals_its_convolutions_with_a_relu_after_each(factor: int) -> None:
+    torch.manual_seed(0)
+    config = SubsamplingConfig(factor=factor, channels=3)  # type: ignore[arg-type]
+    subsampling = Subsampling(config, feature_size=20, width=6)
+    features = torch.randn(2, 40, 20)
+    parameters = list(subsampling.convolutions.parameters())
+    image = features.unsqueeze(1)
+    for weight, bias in zip(parameters[::2], parameters[1::2], strict=True):
+        depthwise = weight.shape[1] == 1 < image.shape[1]
+        stride = 2 if weight.shape[2] == 3 else 1
+        groups = image.shape[1] if depthwise else 1
+        image = nn.functional.conv2d(image, weight, bias, stride, groups=groups)
+        if not depthwise:
+            image = image.relu()
+    expected = subsampling.projection(image.permute(0, 2, 3, 1).flatten(2))
+    torch.testing.assert_close(subsampling(features), expected)

@@ -239,3 +239,11 @@ def test_a_page_that_fails_leaves_the_former_one(
         page(tmp_path)
     assert (tmp_path / "page.html").read_text(encoding="utf-8") == former
     assert list(tmp_path.glob("*.part")) == []
+
+
+def test_the_page_knows_where_in_its_file_an_utterance_is_and_how_long() -> None:
+    item = Utterance(
+        id="u", audio_filepath=Path("/a"), duration_seconds=2.504, offset_seconds=1.5, text="A"
+    )
+    [shown] = make_data([item], [System(name="a", path=Path("/x"), texts={})], ["a"]).utterances
+    assert (shown.offset, shown.seconds) == (1.5, 2.5)

@@ -9,6 +9,7 @@ import pytest
 
 from asr.config import ExperimentConfig
 from asr.training import dry_run as dry_run_module
+from asr.training.dry_run import DryRun
 from asr.training.run import dry_run, train
 
 LoadConfig = Callable[..., ExperimentConfig]
@@ -44,3 +45,14 @@ def test_two_processes_print_once(
     assert re.findall(r"^device .*(cpu, 2 x \d+ threads)$", done.stdout, re.MULTILINE)
     assert done.stdout.count("optimizer steps") == 1
     assert not list(tmp_path.iterdir())
+
+
+def test_hours_count_batches_and_not_steps(
+    load: LoadConfig, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("asr.training.dry_run._MOST_BATCHES", 8)
+    found = dry_run(load("training.epochs=2", "training.accumulate=4"), tmp_path / "exp")
+    assert isinstance(found, DryRun)
+    audio_hours = sum(0.8 + 0.03 * number for number in range(4, 24)) / 3600
+    # Speeds of 0.9 to 1.1 and a few batches only: the mean of the others may be somewhat longer.
+    assert found.hours == pytest.approx(2 * audio_hours / found.speed, rel=0.3)

@@ -1,6 +1,9 @@
 from pathlib import Path
 
 import pytest
+from tensorboard.backend.event_processing.event_accumulator import (  # type: ignore[import-untyped]
+    EventAccumulator,
+)
 
 from asr.training.metrics import COLUMNS, MetricsWriter
 
@@ -30,3 +33,12 @@ def test_lost_rows_are_logged(tmp_path: Path, caplog: pytest.LogCaptureFixture) 
     with MetricsWriter(tmp_path / "metrics.csv", tmp_path / "events", rows=5, step=9):
         pass
     assert "5 of 5 earlier rows are gone" in caplog.text
+
+
+def test_tensorboard_has_each_number_at_its_step(tmp_path: Path) -> None:
+    with MetricsWriter(tmp_path / "m.csv", tmp_path / "events", rows=0, step=0) as writer:
+        for step in (10, 20):
+            writer.write({"step": step, "epoch": 1, "loss": 50.0 / step})
+    events = EventAccumulator(str(tmp_path / "events")).Reload()
+    assert set(events.Tags()["scalars"]) == {"epoch", "loss"}
+    assert [(event.step, event.value) for event in events.Scalars("loss")] == [(10, 5.0), (20, 2.5)]

@@ -89,3 +89,26 @@ def test_goes_on_from_its_saved_state() -> None:
     _descend(part, second, steps=3)
     for one, other in zip(whole.parameters(), part.parameters(), strict=True):
         assert torch.equal(one, other)
+
+
+def test_muon_steps_along_nesterovs_look_ahead() -> None:
+    generator = torch.Generator().manual_seed(0)
+    matrix = torch.nn.Parameter(torch.zeros(4, 6))
+    vector = torch.nn.Parameter(torch.zeros(6))
+    muon = Muon(
+        [matrix],
+        [{"params": [vector]}],
+        learning_rate=0.1,
+        weight_decay=0.0,
+        betas=(0.9, 0.98),
+        epsilon=1e-9,
+    )
+    mean, expected = torch.zeros(4, 6), torch.zeros(4, 6)
+    for _ in range(4):
+        matrix.grad = torch.randn(4, 6, generator=generator)
+        vector.grad = torch.zeros(6)
+        mean = 0.95 * mean + 0.05 * matrix.grad
+        ahead = 0.05 * matrix.grad + 0.95 * mean
+        expected -= 0.1 * 0.2 * 6**0.5 * orthogonalised(ahead.unsqueeze(0))[0]
+        muon.step()
+    torch.testing.assert_close(matrix.detach(), expected)

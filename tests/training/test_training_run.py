@@ -13,8 +13,9 @@ import torch
 import asr.recognizer
 from asr.config import ExperimentConfig
 from asr.model.weights import read_weights
+from asr.tokens.tokenizer import Tokenizer, train_tokenizer
 from asr.training import engine
-from asr.training.checkpoint import latest_checkpoint, load_checkpoint
+from asr.training.checkpoint import latest_checkpoint, load_checkpoint, save_checkpoint
 from asr.training.experiment import Experiment, read_provenance
 from asr.training.learner import Learner
 from asr.training.run import train
@@ -177,3 +178,56 @@ def test_first_weights_of_another_experiment(load: LoadConfig, tmp_path: Path) -
             torch.testing.assert_close(left[name], right[name])
     with pytest.raises(ValueError, match="found others in encoder"):
         train(load("model.width=32"), tmp_path / "third", init=tmp_path / "first")
+
+
+_STILL = (
+    "training.max_steps=1",
+    "training.learning_rate=1e-12",
+    "training.averaging=none",
+    "training.ema_decay=0",
+)
+
+
+def test_the_seed_decides_the_first_weights(load: LoadConfig, tmp_path: Path) -> None:
+    for name, seed in (("one", 1), ("two", 2), ("again", 1)):
+        train(load(*_STILL, f"training.seed={seed}"), tmp_path / name)
+    one, two, again = (
+        read_weights(tmp_path / name / "model.safetensors")["encoder.subsampling.projection.weight"]
+        for name in ("one", "two", "again")
+    )
+    assert torch.equal(one, again)
+    assert not torch.allclose(one, two, atol=1e-3)
+
+
+def test_labels_of_another_tokenizer_get_a_new_head(
+    load: LoadConfig, corpus: Path, tmp_path: Path
+) -> None:
+    train(load(*_STILL), tmp_path / "first")
+    # The same letters in another order.
+    other = train_tokenizer(["XXXX TWO FIVE NINE SIX TEN"], vocab_size=None, kind="char")
+    other.save(tmp_path / "tokenizer.model")
+    former = Tokenizer.load(corpus / "tokenizer.model")
+    assert sorted(other.pieces) == sorted(former.pieces)
+    assert other.pieces != former.pieces
+    config = load(*_STILL, "training.seed=2", f"data.tokenizer={tmp_path / 'tokenizer.model'}")
+    train(config, tmp_path / "second", init=tmp_path / "first")
+    first, second = (
+        read_weights(tmp_path / name / "model.safetensors") for name in ("first", "second")
+    )
+    name = "encoder.subsampling.projection.weight"
+    torch.testing.assert_close(second[name], first[name])
+    assert not torch.allclose(
+        second["head.projection.weight"], first["head.projection.weight"], atol=1e-3
+    )
+
+
+def test_hours_count_all_resumes_together(load: LoadConfig, tmp_path: Path) -> None:
+    out = tmp_path / "exp"
+    train(load("training.epochs=1"), out)
+    newest = latest_checkpoint(out / "checkpoints")
+    assert newest is not None
+    checkpoint = load_checkpoint(newest)
+    checkpoint.progress.seconds += 7200
+    save_checkpoint(out / "checkpoints", checkpoint, keep=1)
+    train(load("training.epochs=2"), out, resume=True)
+    assert 2 < read_provenance(Experiment(out))["hours"] < 2.5

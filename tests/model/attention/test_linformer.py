@@ -110,3 +110,12 @@ def test_operations_grow_linearly() -> None:
 def test_value_out_of_range_is_refused(name: str, value: object) -> None:
     with pytest.raises(ValueError, match=name):
         parse_attention({"kind": "linformer", name: value})
+
+
+def test_a_fresh_slot_has_the_variance_of_a_frame() -> None:
+    torch.manual_seed(0)
+    config = parse_attention({"kind": "linformer"})
+    [attention] = build_attentions(config, width=16, heads=2, dropout=0.0, layers=1)
+    assert isinstance(attention, LinformerAttention)
+    slots = attention.slot_weights[0, :400].T @ torch.randn(400, 50)
+    torch.testing.assert_close(slots.var(), torch.tensor(1.0), atol=0.1, rtol=0)

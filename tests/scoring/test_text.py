@@ -3,7 +3,6 @@ from pathlib import Path
 import numpy as np
 
 from asr.data.manifest import Utterance
-from asr.scoring.page_data import System, make_data
 from asr.scoring.report import score
 from asr.scoring.text import to_text
 
@@ -49,11 +48,3 @@ def test_text_shows_corrected_p_values_and_signed_intervals() -> None:
     assert near.high > 0
     # Twenty speakers are enough.
     assert "speakers are few" not in shown
-
-
-def test_the_page_knows_where_in_its_file_an_utterance_is_and_how_long() -> None:
-    item = Utterance(
-        id="u", audio_filepath=Path("/a"), duration_seconds=2.504, offset_seconds=1.5, text="A"
-    )
-    [shown] = make_data([item], [System(name="a", path=Path("/x"), texts={})], ["a"]).utterances
-    assert (shown.offset, shown.seconds) == (1.5, 2.5)
