@@ -16,23 +16,32 @@ from tests.decoding.streams import (
     build,
     waveforms,
 )
-from tests.model.encoders.pairs import Pair
+from tests.model.encoders.pairs import PAIRS, Pair
+
+_MODES = (chunked(4), chunked(4, 8))
 
 
-@pytest.mark.parametrize("mode", [chunked(4), chunked(4, 8)], ids=["all", "left"])
+@pytest.mark.parametrize(
+    ("pair", "mode"),
+    [(pair, mode) for pair in PAIRS for mode in _MODES if pair.serves(mode)],
+    ids=str,
+)
 def test_streams_equal_one_pass(
     letters: Tokenizer, noise: NoiseMaker, pair: Pair, mode: Mode
 ) -> None:
-    whole = build(letters, pair.encoder, pair.word)
-    try:
-        model = whole.under(mode)
-    except ValueError as error:
-        # The mechanism says what it cannot do.
-        assert "expected" in str(error)  # noqa: PT017
-        capabilities = ATTENTION[pair.word].config.__name__
-        assert capabilities.removesuffix("Config") in str(error)  # noqa: PT017
-        return
+    model = build(letters, pair.encoder, pair.word).under(mode)
     assert_equals_one_pass(model, letters, waveforms(noise))
+
+
+@pytest.mark.parametrize(
+    ("pair", "mode"),
+    [(pair, mode) for pair in PAIRS for mode in _MODES if not pair.serves(mode)],
+    ids=str,
+)
+def test_a_mechanism_says_what_it_cannot_do(letters: Tokenizer, pair: Pair, mode: Mode) -> None:
+    name = ATTENTION[pair.word].config.__name__.removesuffix("Config")
+    with pytest.raises(ValueError, match=f"{name}.*: expected"):
+        build(letters, pair.encoder, pair.word).under(mode)
 
 
 @pytest.mark.parametrize("encoder", sorted(ENCODERS))

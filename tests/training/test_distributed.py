@@ -2,7 +2,7 @@
 
 import csv
 import subprocess
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 
 import pytest
@@ -12,9 +12,11 @@ from torch.distributed.device_mesh import DeviceMesh, init_device_mesh
 from torch.distributed.fsdp import fully_shard
 from torch.distributed.tensor import DTensor
 
+from asr.config import ExperimentConfig
 from asr.model.weights import read_weights
 from asr.training.averaging import ExponentialAverage
 from asr.training.checkpoint import latest_checkpoint, load_checkpoint
+from asr.training.run import train
 from asr.training.sharding import (
     full_optimizer_state,
     full_state,
@@ -43,9 +45,27 @@ _SHARED = (
 )
 
 
-@pytest.mark.parametrize(
-    "overrides", [(), _REGULARISERS, _SHARED], ids=["plain", "regularisers", "shared"]
-)
+def _train(
+    corpus: Path,
+    out: Path,
+    settings: Sequence[str],
+    *,
+    command: Sequence[str],
+    environment: dict[str, str],
+) -> str:
+    line = [*command, "train", str(corpus / "config.toml"), "--out", str(out)]
+    line += [word for setting in settings for word in ("--set", setting)]
+    done = subprocess.run(line, env=environment, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+    return done.stderr
+
+
+def _figures(experiment: Path, column: str) -> list[float]:
+    with (experiment / "metrics.csv").open() as stream:
+        return [float(row[column]) for row in csv.DictReader(stream) if row[column]]
+
+
+@pytest.mark.parametrize("overrides", [_REGULARISERS, _SHARED], ids=["regularisers", "shared"])
 def test_two_processes_train(
     *,
     overrides: Sequence[str],
@@ -56,22 +76,47 @@ def test_two_processes_train(
 ) -> None:
     out = tmp_path / "exp"
     settings = ["training.devices=2", "training.epochs=1", *overrides]
-    line = [*command, "train", str(corpus / "config.toml"), "--out", str(out)]
-    line += [word for setting in settings for word in ("--set", setting)]
-    done = subprocess.run(line, env=environment, capture_output=True, text=True, check=False)
-    assert done.returncode == 0, done.stderr
-    assert done.stderr.count("validation loss") == 1
+    log = _train(corpus, out, settings, command=command, environment=environment)
+    assert log.count("validation loss") == 1
     newest = latest_checkpoint(out / "checkpoints")
     assert newest is not None
     checkpoint = load_checkpoint(newest)
     assert checkpoint.progress.epoch == 1
-    with (out / "metrics.csv").open() as stream:
-        rows = list(csv.DictReader(stream))
-    assert float(rows[-1]["validation_loss"]) < 20
+    assert _figures(out, "validation_loss")[-1] < 20
     weights = read_weights(out / "model.safetensors")
     assert {name: tensor.shape for name, tensor in weights.items()} == {
         name: tensor.shape for name, tensor in checkpoint.model.items()
     }
+
+
+@pytest.mark.parametrize("strategy", ["ddp", "fsdp"])
+def test_two_processes_learn_what_one_does_from_twice_the_batches(
+    *,
+    strategy: str,
+    corpus: Path,
+    load: Callable[..., ExperimentConfig],
+    tmp_path: Path,
+    command: Sequence[str],
+    environment: dict[str, str],
+) -> None:
+    one, two = tmp_path / "one", tmp_path / "two"
+    settings = [
+        # Each utterance is a batch: twenty of them, dealt out to two.
+        "data.batch_seconds=1",
+        "model.dropout=0",
+        "augmentation.speed_factors=[]",
+        "augmentation.spec_augment.time_masks=0",
+        "augmentation.spec_augment.frequency_masks=0",
+        "training.epochs=1",
+        "training.log_every_steps=1",
+    ]
+    train(load(*settings, "training.accumulate=2"), one)
+    settings += ["training.accumulate=1", "training.devices=2", f"training.strategy={strategy}"]
+    _train(corpus, two, settings, command=command, environment=environment)
+    for column in ("loss", "gradient_norm"):
+        figures = _figures(one, column)
+        assert len(set(figures)) >= 3
+        assert _figures(two, column) == pytest.approx(figures, rel=1e-4), column
 
 
 @pytest.fixture
@@ -89,7 +134,7 @@ def _network() -> nn.Module:
     return nn.Sequential(nn.Linear(3, 4), nn.BatchNorm1d(4), nn.Linear(4, 1))
 
 
-def _train(model: nn.Module, optimizer: torch.optim.Optimizer, *, steps: int) -> None:
+def _steps(model: nn.Module, optimizer: torch.optim.Optimizer, *, steps: int) -> None:
     for step in range(steps):
         torch.manual_seed(step)
         model(torch.randn(5, 3)).square().mean().backward()
@@ -104,7 +149,7 @@ def test_sharded_states_equal_whole_ones(mesh: DeviceMesh) -> None:
     optimizers = [torch.optim.AdamW(m.parameters(), lr=0.1, fused=True) for m in (whole, sharded)]
     averages = [ExponentialAverage(model, 0.5) for model in (whole, sharded)]
     for model, optimizer, average in zip((whole, sharded), optimizers, averages, strict=True):
-        _train(model, optimizer, steps=3)
+        _steps(model, optimizer, steps=3)
         average.update(1)
     for name, tensor in full_state(whole).items():
         torch.testing.assert_close(full_state(sharded)[name], tensor)
@@ -115,8 +160,8 @@ def test_sharded_states_equal_whole_ones(mesh: DeviceMesh) -> None:
     optimizer = torch.optim.AdamW(other.parameters(), lr=0.1, fused=True)
     load_full_state(other, full_state(sharded))
     load_full_optimizer_state(optimizer, full_optimizer_state(optimizers[1]))
-    _train(sharded, optimizers[1], steps=2)
-    _train(other, optimizer, steps=2)
+    _steps(sharded, optimizers[1], steps=2)
+    _steps(other, optimizer, steps=2)
     for name, tensor in full_state(sharded).items():
         assert torch.equal(full_state(other)[name], tensor), name
 

@@ -16,6 +16,7 @@ from asr.model.attention import (
 )
 from asr.model.dropout import Dropout
 from asr.model.encoders.base import parse_attention
+from tests.model.attention.served import mechanism, served
 
 _WIDTH, _HEADS, _TIME = 32, 4, 37
 
@@ -37,14 +38,6 @@ def _input(batch: int = 2, time: int = _TIME) -> Tensor:
 
 def _valid(*lengths: int, time: int = _TIME) -> Tensor:
     return torch.arange(time) < torch.tensor(lengths).unsqueeze(1)
-
-
-def _serves(attention: Attention, mode: Mode) -> bool:
-    try:
-        attention.check_mode(mode)
-    except ValueError:
-        return False
-    return True
 
 
 @pytest.fixture(params=sorted(ATTENTION))
@@ -132,22 +125,25 @@ def test_weights_survive_saving(word: str) -> None:
     assert torch.equal(attention(_input(), valid).output, other(_input(), valid).output)
 
 
-@pytest.mark.parametrize("mode", [OFFLINE, causal(), causal(5), chunked(8, 16), chunked(4)])
+@pytest.mark.parametrize(
+    ("word", "mode"),
+    [
+        (word, mode)
+        for word, mode in served(OFFLINE, causal(), causal(5), chunked(8, 16), chunked(4))
+        if mechanism(word).capabilities.exact
+    ],
+)
 def test_exact_mechanism_equals_the_naive_equation(word: str, mode: Mode) -> None:
     attention = _attention(word)
-    if not attention.capabilities.exact or not _serves(attention, mode):
-        return
     x, valid = _input(), _valid(_TIME, 20)
     expected = attention.reference(x, valid, mode=mode)
     output = attention(x, valid, mode=mode).output
     torch.testing.assert_close(output, expected, atol=1e-5, rtol=1e-5)
 
 
-@pytest.mark.parametrize("mode", [causal(), causal(6), chunked(8), chunked(8, 16)])
+@pytest.mark.parametrize(("word", "mode"), served(causal(), causal(6), chunked(8), chunked(8, 16)))
 def test_no_gradient_from_what_the_mode_hides(word: str, mode: Mode) -> None:
     attention = _attention(word)
-    if not _serves(attention, mode):
-        return
     x = _input(batch=1).requires_grad_()
     frame = 20
     output = attention(x, _valid(_TIME), mode=mode).output
@@ -164,11 +160,16 @@ def test_no_gradient_from_what_the_mode_hides(word: str, mode: Mode) -> None:
         assert not seen[: max(0, first - mode.left_frames - reach)].any()
 
 
-@pytest.mark.parametrize("mode", [causal(), causal(6), chunked(4), chunked(4, 8)])
+@pytest.mark.parametrize(
+    ("word", "mode"),
+    [
+        (word, mode)
+        for word, mode in served(causal(), causal(6), chunked(4), chunked(4, 8))
+        if "chunked" in mechanism(word).capabilities.modes
+    ],
+)
 def test_chunk_by_chunk_equals_one_pass(word: str, mode: Mode) -> None:
     attention = _attention(word)
-    if not _serves(attention, mode) or "chunked" not in attention.capabilities.modes:
-        return
     x, valid = _input(), _valid(_TIME, 22)
     whole = attention(x, valid, mode=mode).output
     state: AttentionState | None = None
@@ -179,10 +180,9 @@ def test_chunk_by_chunk_equals_one_pass(word: str, mode: Mode) -> None:
         state = result.state.select(torch.tensor([0, 1]))
 
 
-def test_state_selects_items(word: str) -> None:
-    attention, mode = _attention(word), chunked(4)
-    if not _serves(attention, mode):
-        return
+@pytest.mark.parametrize(("word", "mode"), served(chunked(4)))
+def test_state_selects_items(word: str, mode: Mode) -> None:
+    attention = _attention(word)
     x, valid = _input(), _valid(_TIME, _TIME)
     state = attention(x[:, :8], valid[:, :8], mode=mode).state
     later = x[:, 8:12], valid[:, 8:12]
@@ -192,11 +192,19 @@ def test_state_selects_items(word: str) -> None:
     torch.testing.assert_close(one, both[1:])
 
 
-@pytest.mark.parametrize("mode", [causal(), chunked(4)])
+def test_serves_whole_utterances(word: str) -> None:
+    assert "offline" in mechanism(word).capabilities.modes
+
+
+@pytest.mark.parametrize(
+    ("word", "mode"),
+    [
+        (word, mode)
+        for word in sorted(ATTENTION)
+        for mode in (causal(), chunked(4))
+        if mode.kind not in mechanism(word).capabilities.modes
+    ],
+)
 def test_mode_that_is_not_served_is_refused(word: str, mode: Mode) -> None:
-    attention = _attention(word)
-    assert "offline" in attention.capabilities.modes
-    if mode.kind in attention.capabilities.modes:
-        return
     with pytest.raises(ValueError, match="expected a mode among"):
-        attention(_input(), _valid(_TIME, _TIME), mode=mode)
+        _attention(word)(_input(), _valid(_TIME, _TIME), mode=mode)

@@ -2,8 +2,9 @@
 
 from dataclasses import dataclass
 
-from asr.model.attention import ATTENTION
+from asr.model.attention import ATTENTION, Mode
 from asr.model.encoders import ENCODERS
+from tests.model.attention.served import serves
 
 _SIZES: dict[str, dict[str, object]] = {"conformer": {"kernel_frames": 7}}
 
@@ -24,6 +25,9 @@ class Pair:
 
     def __str__(self) -> str:
         return f"{self.encoder}-{self.word}{'-condition' if self.conditions else ''}"
+
+    def serves(self, mode: Mode) -> bool:
+        return serves(self.word, mode)
 
     def section(self, **settings: object) -> dict[str, object]:
         """A section `[model]`."""
