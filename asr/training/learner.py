@@ -144,6 +144,20 @@ class Learner:
         self._optimizer.zero_grad(set_to_none=True)
 
     @contextmanager
+    def optimizer_memory(self) -> Iterator[None]:
+        """The optimizer holds in this context what it will from the first step on.
+
+        For a learner that has made no step. The weights stay as they are.
+        """
+        for parameter in self.model.parameters():
+            parameter.grad = torch.zeros_like(parameter)
+        self.step(0.0)
+        try:
+            yield
+        finally:
+            self._optimizer.state.clear()
+
+    @contextmanager
     def averaged(self, epoch: int) -> Iterator[None]:
         """The model holds the averaged weights in this context; `epoch` is the last that ended."""
         if isinstance(self.average, ExponentialAverage):

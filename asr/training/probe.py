@@ -53,6 +53,13 @@ def largest_batch(
 def probe_memory(learner: Learner, batch: TrainingBatch, *, device: torch.device) -> None:
     """Run a batch forward and backward, leaving the learner as it was, and log the peak.
 
+    The optimizer's state takes its memory meanwhile.
+
+    Args:
+        learner: It has made no step.
+        batch: The largest of training.
+        device: Where the learner is.
+
     Raises:
         ValueError: Memory does not suffice.
     """
@@ -62,7 +69,7 @@ def probe_memory(learner: Learner, batch: TrainingBatch, *, device: torch.device
         torch.cuda.reset_peak_memory_stats(device)
     learner.train_mode()
     try:
-        with learner.objective.largest_pass():
+        with learner.optimizer_memory(), learner.objective.largest_pass():
             learner.backward(batch, share=1.0, last=True)
         if cuda:
             torch.cuda.synchronize(device)

@@ -37,6 +37,7 @@ _REGULARISERS = (
 # Wide enough for branches that are shared out on their own.
 _SHARED = (
     "training.strategy=fsdp",
+    "training.memory_probe=true",
     "model.width=364",
     "model.layers=1",
     "model.attention.kind=adaptive_span",

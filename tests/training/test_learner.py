@@ -148,6 +148,17 @@ def test_steps_are_adamws_at_the_scheduled_rate(tmp_path: Path, batches: Iterato
         torch.testing.assert_close(ours, expected)
 
 
+def test_the_optimizer_can_take_its_memory_before_the_first_step(tmp_path: Path) -> None:
+    learner = _learner(tmp_path)
+    with learner.optimizer_memory():
+        held = [entry["exp_avg"] for entry in learner.optimizer_state()["state"].values()]
+        assert sorted(tensor.numel() for tensor in held) == [2, 4]
+        assert all(parameter.grad is None for parameter in learner.model.parameters())
+    assert not learner.optimizer_state()["state"]
+    for ours, first in zip(learner.model.parameters(), _Model().parameters(), strict=True):
+        assert torch.equal(ours, first)
+
+
 def test_what_is_validated_and_kept_is_the_average(
     tmp_path: Path, batches: Iterator[_Pairs]
 ) -> None:

@@ -1,4 +1,5 @@
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -42,3 +43,17 @@ def test_the_probe_is_told_of_the_longest_transcript_and_the_slowest_speed(
     # A letter each, the blank between two words and the mark before the first.
     assert asked["longest_labels"] == 1 + max(len(text) for text in asked["texts"])
     assert (asked["slowest_speed"], asked["batch_seconds"]) == (0.9, 4.0)
+
+
+@pytest.mark.parametrize("optimizer", ["adamw", "muon"])
+def test_training_is_the_same_after_the_probe(
+    load: LoadConfig, tmp_path: Path, optimizer: str
+) -> None:
+    config = load("training.max_steps=2", f"training.optimizer={optimizer}")
+    for name, probe in (("with", True), ("without", False)):
+        settings = replace(config.training, memory_probe=probe)
+        train(replace(config, training=settings), tmp_path / name)
+    with_probe, without = (
+        (tmp_path / name / "model.safetensors").read_bytes() for name in ("with", "without")
+    )
+    assert with_probe == without
