@@ -14,7 +14,15 @@ from tools.compare_results import _holm, main
 from tools.joined_errors import group_by_length, joined_errors
 
 
-def _record(folder: Path, row: str, seed: int, errors: list[int], *, joined: bool = True) -> None:
+def _record(
+    folder: Path,
+    row: str,
+    seed: int,
+    errors: list[int],
+    *,
+    joined: bool = True,
+    speed: float | None = 80.0,
+) -> None:
     record = {
         "row": row,
         "seed": seed,
@@ -22,7 +30,7 @@ def _record(folder: Path, row: str, seed: int, errors: list[int], *, joined: boo
         "commit": "c",
         "parameters": 2_000_000,
         "hours": 0.5,
-        "audio_seconds_per_second": 80.0,
+        "audio_seconds_per_second": speed,
         "errors": {"test": [[each, 10] for each in errors]},
         "joined": {
             "test": {"30": [[4, 80]] * 9, "120": [[seed, 10]], "600": "too long"} if joined else {}
@@ -42,7 +50,8 @@ def test_table_pools_seeds_and_compares_the_same_seeds(
     for seed in (1, 2):
         _record(tmp_path, "base", seed, [seed] * 40)
         _record(tmp_path, "worse", seed, [seed + 3] * 40)
-    _record(tmp_path, "alike", 1, [1] * 40)
+    # Too short to have a speed.
+    _record(tmp_path, "alike", 1, [1] * 40, speed=None)
     command = ["compare_results.py", "table", str(tmp_path), "--against", "base"]
     monkeypatch.setattr("sys.argv", command)
     main()
@@ -57,6 +66,7 @@ def test_table_pools_seeds_and_compares_the_same_seeds(
     ]
     assert rows[0][4] == "1.0000"
     assert rows[2][4].endswith("*")
+    assert rows[0][5:] == ["2.00 M", "", "0.50"]
     assert rows[2][5:] == ["2.00 M", "80", "1.00"]
     assert joined[0] == ["alike", "10.00", "5.00", "10.00", "refused"]
     assert joined[1] == ["base", "15.00", "5.00", "15.00", "refused"]

@@ -60,7 +60,8 @@ def main() -> None:
 def _record(args: argparse.Namespace) -> None:
     provenance = json.loads((args.exp / "provenance.json").read_text(encoding="utf-8"))
     with (args.exp / "metrics.csv").open(encoding="utf-8", newline="") as file:
-        speeds = [row["audio_seconds_per_second"] for row in csv.DictReader(file)]
+        rows = [row["audio_seconds_per_second"] for row in csv.DictReader(file)]
+    speeds = [float(speed) for speed in rows if speed]
     record = {
         "row": args.row,
         "seed": args.seed,
@@ -68,7 +69,7 @@ def _record(args: argparse.Namespace) -> None:
         "commit": provenance["commit"],
         "parameters": provenance["parameters"],
         "hours": provenance["hours"],
-        "audio_seconds_per_second": statistics.median(float(speed) for speed in speeds if speed),
+        "audio_seconds_per_second": statistics.median(speeds) if speeds else None,
         "errors": {},
         "joined": {},
     }
@@ -131,6 +132,8 @@ def _line(row: str, split: str, records: list[dict[str, Any]], against: str) -> 
     own = {record["seed"]: record for record in records if record["row"] == row}
     base = {record["seed"]: record for record in records if record["row"] == against}
     errors, lengths = _pooled([record["errors"][split] for record in own.values()])
+    # Trainings shorter than `log_every_steps` have none.
+    speeds = [speed for r in own.values() if (speed := r["audio_seconds_per_second"]) is not None]
     line: dict[str, Any] = {
         "wer": errors.sum() / lengths.sum(),
         "interval": interval_of(errors, lengths, seed=0),
@@ -138,7 +141,7 @@ def _line(row: str, split: str, records: list[dict[str, Any]], against: str) -> 
         "p": None,
         "difference": None,
         "parameters": next(iter(own.values()))["parameters"],
-        "speed": statistics.median(r["audio_seconds_per_second"] for r in own.values()),
+        "speed": statistics.median(speeds) if speeds else None,
         "hours": sum(record["hours"] for record in own.values()),
     }
     common = own.keys() & base.keys()
@@ -199,7 +202,7 @@ def _text(row: str, line: dict[str, Any], p: float | None) -> str:
         "" if line["difference"] is None else f"{100 * line['difference']:+.2f}",
         "" if p is None else f"{p:.4f}{' *' if p < _LEVEL else ''}",
         f"{line['parameters'] / 1e6:.2f} M",
-        f"{line['speed']:.0f}",
+        "" if line["speed"] is None else f"{line['speed']:.0f}",
         f"{line['hours']:.2f}",
     ]
     return "| " + " | ".join(cells) + " |"

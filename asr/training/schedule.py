@@ -1,14 +1,25 @@
 """Learning rate over the optimizer steps."""
 
+import logging
 import math
 
 from asr.training.config import TrainingConfig
 
+logger = logging.getLogger(__name__)
+
 
 def total_steps(config: TrainingConfig, steps_per_epoch: int) -> int:
-    """Optimizer steps of the whole training."""
+    """Optimizer steps of the whole training; logs where the warm-up does not end within them."""
     by_epochs = config.epochs * steps_per_epoch
-    return min(steps for steps in (by_epochs, config.max_steps) if steps > 0)
+    last_step = min(steps for steps in (by_epochs, config.max_steps) if steps > 0)
+    if last_step < config.warmup_steps:
+        logger.warning(
+            "training ends at step %d, before its warm-up of %d steps: the learning rate stays "
+            "below its peak; lower training.warmup_steps or train longer",
+            last_step,
+            config.warmup_steps,
+        )
+    return last_step
 
 
 def learning_rate_factor(config: TrainingConfig, step: int, last_step: int) -> float:

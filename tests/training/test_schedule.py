@@ -34,3 +34,11 @@ def test_cosine_ends_at_its_fraction(step: int, factor: float) -> None:
 )
 def test_training_ends_at_the_nearer_limit(epochs: int, max_steps: int, steps: int) -> None:
     assert total_steps(replace(_NOAM, epochs=epochs, max_steps=max_steps), 7) == steps
+
+
+@pytest.mark.parametrize(("max_steps", "warns"), [(9, True), (10, False)])
+def test_warm_up_beyond_the_end_is_logged(
+    max_steps: int, caplog: pytest.LogCaptureFixture, *, warns: bool
+) -> None:
+    total_steps(replace(_NOAM, max_steps=max_steps), 7)
+    assert ("ends at step 9, before its warm-up of 10 steps" in caplog.text) == warns
