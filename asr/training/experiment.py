@@ -23,12 +23,13 @@ from asr.training.files import write_atomically
 
 logger = logging.getLogger(__name__)
 
-# What may change at a resume without changing any weight.
+# What may change at a resume: weights do not depend on it, on the threads in their rounding alone.
 _FREE = {
     "data.workers",
     "data.train",
     "data.validation",
     "data.tokenizer",
+    "training.threads",
     "training.memory_probe",
     "training.checkpoint_every_seconds",
     "training.checkpoint_every_steps",

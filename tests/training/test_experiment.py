@@ -54,7 +54,7 @@ def test_resume_names_every_changed_key(experiment: Experiment, load: LoadConfig
 
 def test_resume_may_change_what_changes_no_weight(experiment: Experiment, load: LoadConfig) -> None:
     train_a_step(experiment)
-    changed = load("data.workers=3", "training.epochs=9", "training.keep_checkpoints=5")
+    changed = load("data.workers=3", "training.epochs=9", "training.threads=2")
     open_experiment(changed, experiment.root, resume=True, init=None)
     assert load_config(experiment.config) == changed
 
