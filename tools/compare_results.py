@@ -69,7 +69,7 @@ def _record(args: argparse.Namespace) -> None:
         "commit": provenance["commit"],
         "parameters": provenance["parameters"],
         "hours": provenance["hours"],
-        "audio_seconds_per_second": statistics.median(speeds) if speeds else None,
+        "audio_seconds_per_second": _median(speeds),
         "errors": {},
         "joined": {},
     }
@@ -132,7 +132,6 @@ def _line(row: str, split: str, records: list[dict[str, Any]], against: str) -> 
     own = {record["seed"]: record for record in records if record["row"] == row}
     base = {record["seed"]: record for record in records if record["row"] == against}
     errors, lengths = _pooled([record["errors"][split] for record in own.values()])
-    # Trainings shorter than `log_every_steps` have none.
     speeds = [speed for r in own.values() if (speed := r["audio_seconds_per_second"]) is not None]
     line: dict[str, Any] = {
         "wer": errors.sum() / lengths.sum(),
@@ -141,7 +140,7 @@ def _line(row: str, split: str, records: list[dict[str, Any]], against: str) -> 
         "p": None,
         "difference": None,
         "parameters": next(iter(own.values()))["parameters"],
-        "speed": statistics.median(speeds) if speeds else None,
+        "speed": _median(speeds),
         "hours": sum(record["hours"] for record in own.values()),
     }
     common = own.keys() & base.keys()
@@ -151,6 +150,11 @@ def _line(row: str, split: str, records: list[dict[str, Any]], against: str) -> 
         line["difference"] = (ours.sum() - theirs.sum()) / lengths.sum()
         line["p"] = matched_pairs_p(ours - theirs, seed=0)
     return line
+
+
+def _median(speeds: list[float]) -> float | None:
+    """The middle one; None without any, as of trainings shorter than `log_every_steps`."""
+    return statistics.median(speeds) if speeds else None
 
 
 def _pooled(seeds: list[list[list[int]]]) -> tuple[Any, Any]:
