@@ -21,7 +21,7 @@ from asr.tokens.tokenizer import Tokenizer
 from tests.conftest import NoiseMaker
 from tests.decoding.streams import FRAME_SAMPLES, build, in_blocks, stream_all
 from tests.model.attention.served import mechanism
-from tests.model.encoders.pairs import PAIRS, Pair
+from tests.model.encoders.pairs import PAIRS, Pair, served
 
 RATE_HZ = 16000
 DECODERS = pytest.mark.parametrize(
@@ -111,12 +111,10 @@ def sizes(state: Any) -> list[int]:  # noqa: ANN401
 
 
 # Mechanisms that see a limited left context, or that keep sums however long it is.
-_BOUNDED = [(pair, chunked(8, 16)) for pair in PAIRS if pair.serves(chunked(8, 16))] + [
-    (pair, chunked(8))
-    for pair in PAIRS
-    if not pair.serves(chunked(8, 16))
-    and pair.serves(chunked(8))
-    and mechanism(pair.word).capabilities.memory == "T m"
+_BOUNDED = served(PAIRS, chunked(8, 16)) + [
+    (pair, mode)
+    for pair, mode in served(PAIRS, chunked(8))
+    if not pair.serves(chunked(8, 16)) and mechanism(pair.word).capabilities.memory == "T m"
 ]
 
 

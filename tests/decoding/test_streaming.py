@@ -16,16 +16,12 @@ from tests.decoding.streams import (
     build,
     waveforms,
 )
-from tests.model.encoders.pairs import PAIRS, Pair
+from tests.model.encoders.pairs import PAIRS, Pair, served
 
 _MODES = (chunked(4), chunked(4, 8))
 
 
-@pytest.mark.parametrize(
-    ("pair", "mode"),
-    [(pair, mode) for pair in PAIRS for mode in _MODES if pair.serves(mode)],
-    ids=str,
-)
+@pytest.mark.parametrize(("pair", "mode"), served(PAIRS, *_MODES), ids=str)
 def test_streams_equal_one_pass(
     letters: Tokenizer, noise: NoiseMaker, pair: Pair, mode: Mode
 ) -> None:

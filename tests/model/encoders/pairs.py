@@ -1,5 +1,6 @@
 """Every encoder with every attention, small."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 from asr.model.attention import ATTENTION, Mode
@@ -47,3 +48,8 @@ class Pair:
 
 PAIRS = [Pair(encoder, word) for encoder in sorted(ENCODERS) for word in sorted(ATTENTION)]
 CONDITIONED = [Pair(encoder, "transformer_xl", conditions=True) for encoder in sorted(ENCODERS)]
+
+
+def served(pairs: Sequence[Pair], *modes: Mode) -> list[tuple[Pair, Mode]]:
+    """Each pair with each of the modes that its mechanism serves."""
+    return [(pair, mode) for pair in pairs for mode in modes if pair.serves(mode)]

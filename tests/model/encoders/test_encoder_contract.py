@@ -11,7 +11,7 @@ from asr.model.attention import Mode, causal, chunked
 from asr.model.branches import Branch
 from asr.model.ctc import SelfConditioningHead, ctc_losses
 from asr.model.encoders import EncoderOutput, EncoderState, parse_encoder
-from tests.model.encoders.pairs import CONDITIONED, PAIRS, Pair
+from tests.model.encoders.pairs import CONDITIONED, PAIRS, Pair, served
 
 _BINS = 20
 _ALL = [*PAIRS, *CONDITIONED]
@@ -27,10 +27,6 @@ def build(pair: Pair, dropout: float = 0.0) -> CtcModel:
 def pair(request: pytest.FixtureRequest) -> Pair:
     assert isinstance(request.param, Pair)
     return request.param
-
-
-def served(*modes: Mode) -> list[tuple[Pair, Mode]]:
-    return [(pair, mode) for pair in _ALL for mode in modes if pair.serves(mode)]
 
 
 def _encode(model: CtcModel, *batch: Tensor, **settings: Any) -> EncoderOutput:  # noqa: ANN401
@@ -121,7 +117,11 @@ def test_weights_survive_saving(pair: Pair) -> None:
 
 @pytest.mark.parametrize(
     ("pair", "mode"),
-    [each for each in served(chunked(4), chunked(4, 8), causal(6)) if each[0].serves(chunked(4))],
+    [
+        each
+        for each in served(_ALL, chunked(4), chunked(4, 8), causal(6))
+        if each[0].serves(chunked(4))
+    ],
     ids=str,
 )
 def test_chunk_by_chunk_equals_one_pass(pair: Pair, mode: Mode) -> None:
@@ -146,7 +146,7 @@ def test_chunk_by_chunk_equals_one_pass(pair: Pair, mode: Mode) -> None:
     torch.testing.assert_close(torch.cat(parts, dim=1), whole.output, atol=1e-4, rtol=1e-4)
 
 
-@pytest.mark.parametrize(("pair", "mode"), served(chunked(4), causal()), ids=str)
+@pytest.mark.parametrize(("pair", "mode"), served(_ALL, chunked(4), causal()), ids=str)
 def test_no_gradient_from_what_the_mode_hides(pair: Pair, mode: Mode) -> None:
     model = build(pair).eval()
     features = _features(1, 151).requires_grad_()
