@@ -82,10 +82,11 @@ def test_every_addition_is_a_setting_of_the_configs() -> None:
     rows = [line.split() for line in lines if not line.startswith("#")]
     assert rows[0] == ["base"]
     assert len({row[0] for row in rows}) == len(rows)
-    for name in ("conformer_tiny", "conformer_mini"):
+    without = ["augmentation.speed_factors=[]", "augmentation.band_limit_probability=0"]
+    for name, base in (("conformer_tiny", []), ("conformer_mini", without)):
         path = _RECIPE / "conf" / f"{name}.toml"
         loaded = [
-            load_config(path, [word for word in row[1:] if "." in word and "=" in word])
+            load_config(path, [*base, *(word for word in row[1:] if "." in word and "=" in word)])
             for row in rows
         ]
         plain = [row[0] for row, config in zip(rows, loaded, strict=True) if config == loaded[0]]

@@ -15,7 +15,7 @@ recipes/librispeech/compare.sh [option ...] [-- section.key=value ...]
   --seeds N         runs of each row (default 3)
   --train-splits, --dev-splits, --test-splits   as for run.sh
   --results DIR     a small file for each run (default: results in the folder below)
-  section.key=value overrides of every config
+  section.key=value overrides of every config; a row's own come after them
 
 Each run is a run.sh of its own in exp/compare-<corpus>[-<name of FILE>]. A run whose file is in --results is not
 repeated, and refused where that file was made with other settings; an interrupted one goes on. The table is printed at
@@ -99,12 +99,12 @@ for seed in $(seq "$seeds"); do
             continue
         fi
         echo "== $row, seed $seed" >&2
-        own=() overrides=("training.seed=$seed")
+        own=() overrides=("$@" "training.seed=$seed")
         for word in ${settings[$row]}; do
             if [[ $word == *.*=* ]]; then overrides+=("$word"); else own+=("$word"); fi
         done
         "$repository/recipes/librispeech/run.sh" "${options[@]}" "${own[@]}" --exp "$root/$name" \
-            --config "$repository/recipes/librispeech/conf/${configs[$row]}.toml" -- "${overrides[@]}" "$@"
+            --config "$repository/recipes/librispeech/conf/${configs[$row]}.toml" -- "${overrides[@]}"
         splits=()
         for split in ${test_splits//,/ }; do splits+=("$split=$root/$name.data/$split.jsonl"); done
         compare_results record --exp "$root/$name" --row "$row" --seed "$seed" --settings "$described" \
