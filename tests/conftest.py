@@ -3,6 +3,7 @@
 import os
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -10,9 +11,14 @@ import torch
 from numpy.typing import NDArray
 
 from asr.config import load_config
+from asr.decoding.beam import BeamConfig, BeamSearch
+from asr.decoding.decoder import Decoder
+from asr.decoding.greedy import GreedyDecoder
+from asr.decoding.lexicon import LexiconConfig, LexiconDecoder
 from asr.features.extractor import FeatureExtractor, Features, LogMel
 from asr.features.normalisation import estimate_normalisation
 from asr.model import CtcModel, build_model
+from asr.recognizer import Recognizer, load
 from asr.tokens.tokenizer import Tokenizer, train_tokenizer
 from asr.training.checkpoint import save_weights
 
@@ -118,3 +124,26 @@ def spread_labels(model: CtcModel, features: Features) -> None:
     head.bias.copy_(-(head.weight @ frames.mean(dim=0)))
     # The blank and the piece that begins a word.
     head.bias[[0, 2]] += 2
+
+
+@pytest.fixture(scope="module", params=["greedy", "beam", "lexicon"])
+def decoder(
+    request: pytest.FixtureRequest, letters: Tokenizer, tmp_path_factory: pytest.TempPathFactory
+) -> Decoder[Any]:
+    """Every kind of decoder."""
+    if request.param == "greedy":
+        return GreedyDecoder()
+    if request.param == "beam":
+        return BeamSearch(BeamConfig(beam_size=4, nbest=2))
+    words = ["A", "DOG", "FOX", "OVER", "THE"]
+    lines = ["\\data\\", "ngram 1=7", "ngram 2=1", "", "\\1-grams:", "-99\t<s>", "-1\t</s>"]
+    lines += [*(f"-1\t{word}" for word in words), "", "\\2-grams:", "-1\tA DOG"]
+    path = tmp_path_factory.mktemp("lm") / "words.arpa"
+    path.write_text("\n".join([*lines, "", "\\end\\", ""]))
+    config = LexiconConfig(beam_size=100, nbest=2, lm_weight=0.1, word_score=15.0)
+    return LexiconDecoder.load(path, letters, config=config)
+
+
+@pytest.fixture(scope="module")
+def recognizer(tiny_experiment: Path) -> Recognizer:
+    return load(tiny_experiment)

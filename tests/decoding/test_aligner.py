@@ -13,11 +13,6 @@ from tests.conftest import NoiseMaker
 RATE_HZ = 16000
 
 
-@pytest.fixture(scope="module")
-def recognizer(tiny_experiment: Path) -> Recognizer:
-    return load(tiny_experiment)
-
-
 def test_the_transcript_of_greedy_decoding_is_aligned_as_it_was_decoded(
     recognizer: Recognizer, noise: NoiseMaker
 ) -> None:

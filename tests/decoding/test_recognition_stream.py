@@ -1,7 +1,6 @@
 """A recogniser's stream: text, times, rates, memory, and what it refuses."""
 
 import math
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -16,7 +15,7 @@ from asr.decoding.hypothesis import Hypothesis
 from asr.decoding.streaming import RecognitionStream, StreamBatch
 from asr.features.extractor import FeaturesConfig
 from asr.model.attention import OFFLINE, Mode, chunked
-from asr.recognizer import Recognizer, load
+from asr.recognizer import Recognizer
 from asr.tokens.tokenizer import Tokenizer
 from tests.conftest import NoiseMaker
 from tests.decoding.streams import FRAME_SAMPLES, build, in_blocks, stream_all
@@ -29,11 +28,6 @@ DECODERS = pytest.mark.parametrize(
     [GreedyDecoder(), BeamSearch(BeamConfig(beam_size=4, nbest=2))],
     ids=["greedy", "beam"],
 )
-
-
-@pytest.fixture(scope="module")
-def recognizer(tiny_experiment: Path) -> Recognizer:
-    return load(tiny_experiment)
 
 
 @DECODERS
