@@ -83,11 +83,35 @@ def test_every_addition_is_a_setting_of_the_configs() -> None:
     assert rows[0] == ["base"]
     assert len({row[0] for row in rows}) == len(rows)
     without = ["augmentation.speed_factors=[]", "augmentation.band_limit_probability=0"]
-    for name, base in (("conformer_tiny", []), ("conformer_mini", without)):
+    for name in ("conformer_tiny", "conformer_mini"):
         path = _RECIPE / "conf" / f"{name}.toml"
         loaded = [
-            load_config(path, [*base, *(word for word in row[1:] if "." in word and "=" in word)])
+            load_config(
+                path, [*without, *(word for word in row[1:] if "." in word and "=" in word)]
+            )
             for row in rows
         ]
         plain = [row[0] for row, config in zip(rows, loaded, strict=True) if config == loaded[0]]
         assert plain == ["base", "pieces_32", "characters"]
+
+
+def test_rows_override_what_is_common(tmp_path: Path) -> None:
+    recipe = tmp_path / "recipes" / "librispeech"
+    calls = tmp_path / "calls"
+    for path in (recipe / "run.sh", tmp_path / "tools" / "setup.sh", tmp_path / ".venv/bin/python"):
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text(f'#!/bin/sh\necho "$@" >>{calls}\n')
+        path.chmod(0o755)
+    script = recipe / "compare.sh"
+    script.write_bytes((_RECIPE / "compare.sh").read_bytes())
+    variants = tmp_path / "variants.txt"
+    variants.write_text("base\nbpe --vocab-size 32 training.epochs=2")
+    command = ["bash", str(script), "--seeds", "1", "--variants", str(variants)]
+    subprocess.run([*command, "--", "training.epochs=1"], check=True, timeout=60)
+    setup, base, base_record, bpe, bpe_record, table = calls.read_text().splitlines()
+    assert base.endswith("conformer_tiny.toml -- training.epochs=1 training.seed=1")
+    assert "--config conformer_tiny training.epochs=1 --out" in base_record
+    assert " --vocab-size 32 --exp " in bpe
+    assert bpe.endswith("-- training.epochs=1 training.seed=1 training.epochs=2")
+    assert "conformer_tiny training.epochs=1 --vocab-size 32 training.epochs=2 --out" in bpe_record
+    assert (setup, table.split()[-3:]) == ("", ["--rows", "base", "bpe"])

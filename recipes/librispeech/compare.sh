@@ -93,7 +93,7 @@ for seed in $(seq "$seeds"); do
     for row in "${names[@]}"; do
         name=${row/:/-}-$seed
         record=$results/$name.json
-        described="$shared --config ${configs[$row]} ${settings[$row]}${*:+ $*}"
+        described="$shared --config ${configs[$row]}${*:+ $*}${settings[$row]:+ ${settings[$row]}}"
         if [[ -e $record ]]; then
             compare_results check "$record" --settings "$described"
             continue
