@@ -68,6 +68,7 @@ def test_mistake_in_a_comparison_is_one_line(
         ((), "expected --test, found none"),
         (("--test", "t", "--out", "o", "--beam-size", "8", "--nbest", "9"), "expected --nbest of"),
         (("--test", "t", "--out", "o", "--nbest", "x"), "expected a number of --nbest above 0"),
+        (("--test", "t", "--out", "o", "--lexicon", "l"), "expected --words and no --ngram with"),
     ],
 )
 def test_wrong_usage_of_language_models_is_one_line(args: tuple[str, ...], message: str) -> None:

@@ -11,10 +11,11 @@ from importlib.metadata import version
 import typer
 from typer.core import TyperGroup
 
-from asr.cli import align, attention, claims, decode, lm, prepare, score, tokenize, train
+from asr.cli import align, attention, claims, decode, lm, prepare, pronounce, score, tokenize, train
 
 _COMMANDS = (
     "prepare",
+    "pronounce",
     "tokenize",
     "train",
     "decode",
@@ -41,6 +42,7 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
 )
 app.add_typer(prepare.app, name="prepare")
+app.command()(pronounce.pronounce)
 app.command()(tokenize.tokenize)
 app.command()(train.train)
 app.command()(decode.decode)

@@ -1,7 +1,8 @@
 """`asr lm`: from text to a language model, how well one predicts a text, and its weight."""
 
 import json as json_format
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from itertools import chain
 from pathlib import Path
 from typing import Annotated, Literal
 
@@ -9,7 +10,7 @@ import typer
 
 from asr.cli.lm_rescore import rescore
 from asr.cli.lm_tune import tune
-from asr.cli.outputs import check_outputs, write_json
+from asr.cli.outputs import check_outputs, write_text
 from asr.cli.train import report_outcome
 from asr.ngram.arpa import NgramModel
 from asr.scoring.perplexity import Perplexity
@@ -69,6 +70,10 @@ def train(
             "default once.",
         ),
     ] = None,
+    words: Annotated[
+        Path | None,
+        typer.Option(help="word-ngram: text whose words are known too, such as a list of words."),
+    ] = None,
     min_counts: Annotated[
         str | None,
         typer.Option(
@@ -106,14 +111,20 @@ def train(
         counts = None if min_counts is None else _integers(min_counts)
         if kind == "word-ngram":
             _refuse(kind, {"--tokenizer": tokenizer})
-            _train_word_ngram(text, out, order, min_word_count or 1, counts)
+            _train_word_ngram(
+                text,
+                out,
+                order=order,
+                min_word_count=min_word_count or 1,
+                words=words,
+                min_counts=counts,
+            )
         else:
-            _refuse(kind, {"--min-word-count": min_word_count})
+            _refuse(kind, {"--min-word-count": min_word_count, "--words": words})
             _train_ngram(text, _given(tokenizer, kind), out, order, counts)
         return
-    _refuse(
-        kind, {"--order": order, "--min-counts": min_counts, "--min-word-count": min_word_count}
-    )
+    of_ngrams = {"--order": order, "--min-counts": min_counts}
+    _refuse(kind, {**of_ngrams, "--min-word-count": min_word_count, "--words": words})
     if config is None or validation is None or len(text) != 1:
         raise typer.BadParameter(
             "expected --config, --validation and one --text with --type transformer"
@@ -138,8 +149,10 @@ def _given(tokenizer: Path | None, kind: str) -> Path:
 def _train_word_ngram(
     text: Sequence[Path],
     out: Path,
+    *,
     order: int,
     min_word_count: int,
+    words: Path | None,
     min_counts: Sequence[int] | None,
 ) -> None:
     from asr.ngram.word_model import train_word_ngram
@@ -149,9 +162,14 @@ def _train_word_ngram(
         out,
         order=order,
         min_word_count=min_word_count,
+        more_words=() if words is None else _words(words),
         min_counts=min_counts,
     )
     print(f"{_sizes(model)} in {out}")
+
+
+def _words(path: Path) -> Iterator[str]:
+    return chain.from_iterable(sentence.split() for sentence in normalised_sentences([path]))
 
 
 def _sizes(model: NgramModel) -> str:
@@ -240,7 +258,7 @@ def score(
         )
     perplexity = Perplexity(log_prob=log_prob, corpus=corpus)
     if json is not None:
-        write_json(json, json_format.dumps(perplexity.record(), indent=1) + "\n")
+        write_text(json, json_format.dumps(perplexity.record(), indent=1) + "\n")
     print(
         f"perplexity {perplexity.per_word:.2f} per word, {perplexity.per_token:.4f} per token\n"
         f"log-probability {perplexity.log_prob:.2f} (natural logarithm)\n"

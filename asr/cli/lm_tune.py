@@ -6,7 +6,7 @@ from typing import Annotated
 
 import typer
 
-from asr.cli.outputs import check_outputs, write_json
+from asr.cli.outputs import check_outputs, write_text
 from asr.data.manifest import read_manifest
 from asr.decoding.hypothesis_file import read_hypotheses
 from asr.decoding.rescoring import RescoringWeights
@@ -43,7 +43,7 @@ def tune(
     options = _options(tuning.best[0].weights, tuning)
     if json is not None:
         record = {"options": options, "tuning": to_record(tuning)}
-        write_json(json, json_format.dumps(record, indent=2) + "\n")
+        write_text(json, json_format.dumps(record, indent=2) + "\n")
     words = tuning.decoded.counts.reference_length
     print(f"{tuning.utterances} utterances, {words} words; intervals of 95 % by utterance")
     print(f"as decoded: {_rate(tuning.decoded)}")

@@ -26,8 +26,8 @@ def check_outputs(outputs: Iterable[Path | None], *, inputs: Iterable[Path]) -> 
             )
 
 
-def write_json(path: Path, text: str) -> None:
-    """Write JSON text in one go, in a folder that is made where missing."""
+def write_text(path: Path, text: str) -> None:
+    """Write text in one go, in a folder that is made where missing."""
     if path.exists() and not path.is_file():
         # A pipe or /dev/stdout.
         path.write_text(text, encoding="utf-8")

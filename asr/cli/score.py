@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from asr.cli.outputs import check_outputs, write_json
+from asr.cli.outputs import check_outputs, write_text
 from asr.data.manifest import read_manifest
 from asr.decoding.hypothesis_file import read_hypotheses
 from asr.scoring.page_data import System
@@ -57,7 +57,7 @@ def score(
         missing=missing,
     )
     if json is not None:
-        write_json(json, to_json(report))
+        write_text(json, to_json(report))
     if html is not None:
         from asr.scoring.page import write_page
 

@@ -72,39 +72,31 @@ def read_words(lm: Path, tokenizer: Tokenizer, *, lexicon: Path | None = None) -
         is_binary = stream.read(len(BINARY_MAGIC)) == BINARY_MAGIC
     if lexicon is not None:
         entries = list(_lexicon_entries(lexicon, tokenizer))
-        known = _words_of_binary(lm, entries) if is_binary else _words_of_arpa(lm)
+        known = _words_of_binary(lm, entries) if is_binary else words_of_arpa(lm)
     elif is_binary:
         raise ValueError(
             f"{lm}: expected a lexicon beside kenlm's binary, which cannot list its words, found "
             "none; give one, or the ARPA file"
         )
     else:
-        known = _words_of_arpa(lm)
+        known = words_of_arpa(lm)
         entries = [_Entry(text, written, None) for text, written in known.items()]
     return _spell(entries, known, tokenizer, source=lexicon or lm)
 
 
-def _words_of_binary(path: Path, entries: Sequence[_Entry]) -> dict[str, str]:
-    """Each normalised form that the language model knows, and the most probable word of that form.
+def words_of_arpa(path: Path) -> dict[str, str]:
+    """Find the words of a language model.
 
-    It can be asked for the probability of a word, not whether it knows it, and not what words it
-    has: asked for are words as the lexicon writes them and in capital, small and title letters, and
-    a word is known whose probability differs from the unknown word's.
+    Args:
+        path: An ARPA file, plain or gzip-compressed.
+
+    Returns:
+        Each normalised form of one word, and the most probable word of that form.
+
+    Raises:
+        FileNotFoundError: There is no such file.
+        ValueError: It is damaged or no ARPA file.
     """
-    forms: dict[str, list[str]] = {}
-    for text, written, _ in entries:
-        forms.setdefault(text, [text, text.lower(), text.title()]).append(written)
-    words = list(dict.fromkeys([UNKNOWN, *(word for each in forms.values() for word in each)]))
-    scores = unigram_scores(load_word_lm(path, words), len(words))
-    score_of = dict(zip(words, scores, strict=True))
-    known = {
-        text: [word for word in each if score_of[word] != scores[0]] for text, each in forms.items()
-    }
-    return {text: max(each, key=score_of.__getitem__) for text, each in known.items() if each}
-
-
-def _words_of_arpa(path: Path) -> dict[str, str]:
-    """Each normalised form and the most probable word of that form."""
     model = read_arpa(path, highest_order=1)
     best: dict[str, tuple[float, str]] = {}
     words = not_one_word = 0
@@ -127,6 +119,25 @@ def _words_of_arpa(path: Path) -> dict[str, str]:
             not_one_word,
         )
     return {text: word for text, (_, word) in best.items()}
+
+
+def _words_of_binary(path: Path, entries: Sequence[_Entry]) -> dict[str, str]:
+    """Each normalised form that the language model knows, and the most probable word of that form.
+
+    It can be asked for the probability of a word, not whether it knows it, and not what words it
+    has: asked for are words as the lexicon writes them and in capital, small and title letters, and
+    a word is known whose probability differs from the unknown word's.
+    """
+    forms: dict[str, list[str]] = {}
+    for text, written, _ in entries:
+        forms.setdefault(text, [text, text.lower(), text.title()]).append(written)
+    words = list(dict.fromkeys([UNKNOWN, *(word for each in forms.values() for word in each)]))
+    scores = unigram_scores(load_word_lm(path, words), len(words))
+    score_of = dict(zip(words, scores, strict=True))
+    known = {
+        text: [word for word in each if score_of[word] != scores[0]] for text, each in forms.items()
+    }
+    return {text: max(each, key=score_of.__getitem__) for text, each in known.items() if each}
 
 
 def _lexicon_entries(path: Path, tokenizer: Tokenizer) -> Iterator[_Entry]:

@@ -20,6 +20,7 @@ def train_word_ngram(
     *,
     order: int,
     min_word_count: int = 1,
+    more_words: Iterable[str] = (),
     min_counts: Sequence[int] | None = None,
 ) -> NgramModel:
     """Estimate a language model over words and write it.
@@ -29,6 +30,8 @@ def train_word_ngram(
         out: The ARPA file, gzipped if its name ends in `.gz`; it must be new.
         order: Words in the longest n-grams, <= 6.
         min_word_count: Occurrences that a word needs; rarer ones count as `<unk>`.
+        more_words: Normalised words to know however often they occur; of one that the text lacks
+            the probability is the unigrams' uniform share.
         min_counts: As in `estimate`.
 
     Returns:
@@ -50,7 +53,8 @@ def train_word_ngram(
         raise ValueError(f"expected a new file, found {out}; remove it or give another --out")
     split = [sentence.split() for sentence in sentences]
     counts = Counter(word for sentence in split for word in sentence)
-    kept = sorted(word for word, count in counts.items() if count >= min_word_count)
+    frequent = (word for word, count in counts.items() if count >= min_word_count)
+    kept = sorted({*frequent, *more_words})
     labels = {word: label for label, word in enumerate(kept, start=_UNKNOWN_LABEL + 1)}
     orders = estimate(
         [

@@ -11,6 +11,8 @@ recipes/librispeech/language_models.sh --exp EXP --tune M.jsonl --test M.jsonl -
   --test M.jsonl   manifest that the table is of
   --ngram LM       folder of `asr lm train --type ngram`: fused in the beam search
   --words LM       ARPA file over words, such as of `asr lm train --type word-ngram`: only its words are found
+  --lexicon FILE   spellings of these words, as of `asr pronounce`: the recogniser writes phones, which only the search
+                   over words turns into words
   --neural LM      folder of `asr lm train --type transformer`: rescores the n-best lists of each of these
   --out DIR        hypotheses, weights and scores
   --beam-size N    hypotheses after each frame of the search over pieces (default 32; over words it is 100)
@@ -27,11 +29,11 @@ fail() {
 }
 
 repository=$(cd "$(dirname "${BASH_SOURCE[0]}")/../.." && pwd)
-exp="" tune="" test="" ngram="" words="" neural="" out="" beam_size=32 nbest="" device=cpu
+exp="" tune="" test="" ngram="" words="" lexicon="" neural="" out="" beam_size=32 nbest="" device=cpu
 while (($#)); do
     case $1 in
     -h | --help) usage && exit 0 ;;
-    --exp | --tune | --test | --ngram | --words | --neural | --out | --beam-size | --nbest | --device)
+    --exp | --tune | --test | --ngram | --words | --lexicon | --neural | --out | --beam-size | --nbest | --device)
         (($# > 1)) || status=2 fail "expected a value after $1; see --help"
         name=${1#--}
         printf -v "${name//-/_}" %s "$2"
@@ -43,6 +45,9 @@ done
 for name in exp tune test out; do
     [[ -n ${!name} ]] || status=2 fail "expected --$name, found none; see --help"
 done
+
+[[ -z $lexicon || (-n $words && -z $ngram) ]] ||
+    status=2 fail "expected --words and no --ngram with --lexicon; see --help"
 
 nbest=${nbest:-$beam_size}
 for name in beam_size nbest; do
@@ -74,20 +79,23 @@ search() { # a language model in the search, named $1; further arguments are the
         tune_weights "$out/tune.$system.jsonl"
     done
     decode "$test" "$out/$system.jsonl" --nbest "$nbest" "${@:2}" "${weights[@]}"
-    systems+=("$system")
+    systems+=("$system") searches+=("$system")
     [[ -n $neural ]] || return 0
     rescore "tune.$system" "tune.$system-neural"
     tune_weights "$out/tune.$system-neural.jsonl"
     rescore "$system" "$system-neural" "${weights[@]}"
-    systems+=("$system-neural")
+    systems+=("$system-neural") searches+=("$system-neural")
 }
 
 mkdir -p "$out"
-decode "$test" "$out/greedy.jsonl"
-decode "$test" "$out/beam.jsonl" --decoder beam --beam-size "$beam_size"
-systems=(greedy beam)
+systems=() searches=()
+if [[ -z $lexicon ]]; then
+    decode "$test" "$out/greedy.jsonl"
+    decode "$test" "$out/beam.jsonl" --decoder beam --beam-size "$beam_size"
+    systems=(greedy beam)
+fi
 [[ -z $ngram ]] || search ngram --lm "$ngram" --beam-size "$beam_size"
-[[ -z $words ]] || search words --lm "$words"
+[[ -z $words ]] || search words --lm "$words" ${lexicon:+--lexicon "$lexicon"}
 
 rows=() others=()
 for system in "${systems[@]}"; do
@@ -96,9 +104,9 @@ for system in "${systems[@]}"; do
         --json "$report.json" --html "$report.html" >"$report.txt"
     rows+=("$system=$report.json")
     others=(--against "$out/$system.jsonl")
-    [[ $system == greedy ]] || others+=(--against "$out/greedy.jsonl")
+    [[ $system == greedy || -n $lexicon ]] || others+=(--against "$out/greedy.jsonl")
 done
 PYTHONPATH=$repository "$python" -m tools.score_table "${rows[@]}"
-for system in "${systems[@]:2}"; do
+for system in "${searches[@]}"; do
     echo "$system: $(paste -sd' ' "$out/tune.$system.jsonl.options")"
 done

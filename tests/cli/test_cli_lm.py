@@ -258,3 +258,9 @@ def test_rare_words_and_ngrams_of_words_are_left_out(tmp_path: Path) -> None:
     assert set(model.words) == {"<s>", "</s>", "<unk>", "A", "DOG"}
     pairs = {tuple(model.words[word] for word in gram) for gram in model.orders[1].grams.tolist()}
     assert pairs == {("<s>", "A"), ("A", "DOG"), ("DOG", "</s>")}
+    (tmp_path / "more.txt").write_text("cow\nCat's-tail\n")
+    out.unlink()
+    more = ["--min-word-count", "2", "--words", str(tmp_path / "more.txt")]
+    assert CliRunner().invoke(app, [*command, *more]).exit_code == 0
+    assert {"A", "DOG", "COW", "CAT'S", "TAIL"} < set(read_arpa(out).words)
+    assert "CAT" not in read_arpa(out).words

@@ -1,5 +1,6 @@
 """Language models over words, as kenlm reads them."""
 
+import math
 from pathlib import Path
 
 import kenlm
@@ -47,6 +48,26 @@ def test_rare_words_are_unknown(tmp_path: Path) -> None:
     after_the, begin = _state(model, ["THE"]), _state(model, [])
     scores = [model.BaseScore(each, "RARE", kenlm.State()) for each in (after_the, begin)]
     assert scores[0] > scores[1]
+
+
+def test_words_that_the_text_lacks(tmp_path: Path) -> None:
+    plain, larger = tmp_path / "plain.arpa", tmp_path / "larger.arpa"
+    train_word_ngram(_SENTENCES, plain, order=2)
+    train_word_ngram(_SENTENCES, larger, order=2, more_words=["FOX", "ZEBRA", "YAK", "ZEBRA"])
+    before, after = kenlm.Model(str(plain)), kenlm.Model(str(larger))
+    for context in (["THE"], ["THE", "FOX"]):
+        state = _state(after, context)
+        zebra, yak, unknown, fox = (
+            after.BaseScore(state, word, kenlm.State()) for word in ("ZEBRA", "YAK", "<unk>", "FOX")
+        )
+        assert zebra == yak == unknown
+        assert zebra < fox
+    # What the unknown word had before is divided among the three and it, of two more words.
+    words = read_arpa(plain).words
+    size = len(words) - 1
+    ratio = after.score("ZEBRA", bos=False, eos=False) - before.score("RARE", bos=False, eos=False)
+    assert ratio == pytest.approx(math.log10(size / (size + 2)), abs=1e-4)
+    assert {*read_arpa(larger).words} == {*words, "ZEBRA", "YAK"}
 
 
 def test_mistakes(tmp_path: Path) -> None:
