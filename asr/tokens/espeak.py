@@ -1,7 +1,8 @@
 """Words to phones with espeak-ng: a program of its own, because espeak-ng is GPL.
 
 Nothing of Attune imports this file, and it imports nothing of Attune. Standard input holds one JSON
-object {voice, texts}; printed is one JSON list, the phones of each text in IPA.
+object {voice, texts}; printed is one JSON list, the phones of each text in IPA. The exit status is
+2 where there is no such voice.
 """
 
 import ctypes
@@ -33,7 +34,9 @@ class Engine:
         ):
             raise RuntimeError(f"expected espeak-ng with {data}, found that it does not start")
         if self._library.espeak_SetVoiceByName(voice.encode()) != 0:
-            raise RuntimeError(f"expected a voice of espeak-ng, found {voice!r}")
+            raise LookupError(
+                f"expected a voice of espeak-ng, found {voice!r}; give another, such as en-us"
+            )
         self._library.espeak_TextToPhonemes.restype = ctypes.c_char_p
 
     def phones(self, text: str) -> str:
@@ -54,9 +57,9 @@ def main() -> int:
     question = json.load(sys.stdin)
     try:
         engine = Engine(question["voice"])
-    except RuntimeError as error:
+    except LookupError as error:
         print(error, file=sys.stderr)  # noqa: T201 - this file is a program
-        return 1
+        return 2
     print(json.dumps([engine.phones(text) for text in question["texts"]]))  # noqa: T201
     return 0
 

@@ -12,6 +12,7 @@ from asr.tokens.normaliser import normalise
 
 # Stress, length and ties, and the names of languages around words of another.
 _NOT_PHONES = re.compile(r"[\u02c8\u02cc\u02d0\u02d1\u0361\u200d\s]|\([a-z-]+\)")
+_NO_VOICE = 2
 
 
 def pronounce(words: Iterable[str], *, voice: str) -> dict[str, str]:
@@ -32,6 +33,7 @@ def pronounce(words: Iterable[str], *, voice: str) -> dict[str, str]:
     Raises:
         FileNotFoundError: espeak-ng is not installed.
         ValueError: There is no such voice.
+        ChildProcessError: espeak-ng failed; the message ends with what it said.
     """
     if importlib.util.find_spec("espeakng_loader") is None:
         raise FileNotFoundError(
@@ -50,7 +52,12 @@ def pronounce(words: Iterable[str], *, voice: str) -> dict[str, str]:
     )
     if run.returncode != 0:
         said = (run.stderr.strip() or "nothing").splitlines()[-1]
-        raise ValueError(f"{said}; give another --voice, such as en-us")
+        if run.returncode == _NO_VOICE:
+            raise ValueError(said)
+        raise ChildProcessError(
+            f"expected espeak-ng to give phones of {len(distinct)} words, found exit status "
+            f"{run.returncode}; it said: {said}"
+        )
     found = {}
     for word, answer in zip(distinct, json.loads(run.stdout), strict=True):
         spoken = answer if len(word) > 1 else answer.partition(" ")[0]

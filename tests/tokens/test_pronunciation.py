@@ -1,7 +1,9 @@
 import importlib.util
+from pathlib import Path
 
 import pytest
 
+from asr.tokens import pronunciation
 from asr.tokens.normaliser import normalise
 from asr.tokens.pronunciation import pronounce
 
@@ -39,6 +41,14 @@ def test_other_languages_and_what_has_no_phones() -> None:
 def test_unknown_voice() -> None:
     with pytest.raises(ValueError, match=r"^expected a voice of espeak-ng, found 'xx'; give"):
         pronounce(["A"], voice="xx")
+
+
+def test_failing_engine(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.setattr(importlib.util, "find_spec", lambda _: object())
+    (tmp_path / "espeak.py").write_text("raise SystemExit('no such library')")
+    monkeypatch.setattr(pronunciation, "__file__", str(tmp_path / "pronunciation.py"))
+    with pytest.raises(ChildProcessError, match=r"found exit status 1; it said: no such library$"):
+        pronounce(["A"], voice="en-us")
 
 
 def test_missing_package(monkeypatch: pytest.MonkeyPatch) -> None:
