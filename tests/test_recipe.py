@@ -29,6 +29,7 @@ def test_help_names_every_option() -> None:
         (("--corpus",), 2, "expected a value after --corpus"),
         (("--corpus", "huge"), 2, "expected --corpus synthetic, mini, 100h or 960h, found huge"),
         (("--lm-text", "x"), 1, "expected text at x, found no file"),
+        (("--phones", "en-us"), 2, "expected --lm-text with --phones, found none"),
         (("--lm-unit", "tokens"), 2, "expected --lm-unit pieces or words, found tokens"),
         (("--config", "none.toml"), 1, "expected a config at none.toml"),
         (("--stage", "9"), 2, "expected --stage and --stop-stage from 1 to 8, found 9"),

@@ -8,7 +8,7 @@ recipes/librispeech/run.sh [option ...] [-- section.key=value ...]
 
   --corpus NAME        synthetic (default; made on the spot), mini, 100h or 960h
   --data DIR           LibriSpeech, or its parent, that is already there; nothing is downloaded
-  --exp DIR            experiment folder (default: exp/<corpus>-<config>)
+  --exp DIR            experiment folder (default: exp/<corpus>-<config>, with --phones exp/<corpus>-<config>-<voice>)
   --config FILE        default: the corpus's own, below conf/
   --train-splits A,B   default: the corpus's own splits
   --dev-splits A       splits to validate on while training
@@ -19,6 +19,8 @@ recipes/librispeech/run.sh [option ...] [-- section.key=value ...]
                        transcripts, and decodes with it too
   --lm-unit UNIT       pieces (default), or words: only words of the texts are then found, with fewer errors where the
                        texts have nearly all of them; installs kenlm and flashlight-text
+  --phones VOICE       the recogniser writes phones of espeak-ng's VOICE, such as en-us, and the search finds the words of
+                       the texts in them: needs --lm-text, and means --lm-unit words and no stages 5 and 6
   --lm-order N         units in its longest n-grams (default 6 pieces or 3 words)
   --device NAME        device to decode on (default: cpu)
   --stage N            first stage (default 1)
@@ -38,13 +40,13 @@ fail() {
 
 repository=$(cd "$(dirname "${BASH_SOURCE[0]}")/../.." && pwd)
 corpus=synthetic data="" exp="" config="" train_splits="" dev_splits="" test_splits=""
-vocab_size="" token_type=unigram lm_text="" lm_unit=pieces lm_order="" device=cpu stage=1 stop_stage=8
+vocab_size="" token_type=unigram lm_text="" lm_unit=pieces phones="" lm_order="" device=cpu stage=1 stop_stage=8
 while (($#)); do
     case $1 in
     -h | --help) usage && exit 0 ;;
     --) shift && break ;;
     --corpus | --data | --exp | --config | --train-splits | --dev-splits | --test-splits | \
-        --vocab-size | --token-type | --lm-text | --lm-unit | --lm-order | --device | --stage | --stop-stage)
+        --vocab-size | --token-type | --lm-text | --lm-unit | --phones | --lm-order | --device | --stage | --stop-stage)
         (($# > 1)) || status=2 fail "expected a value after $1; see --help"
         name=${1#--}
         printf -v "${name//-/_}" %s "$2"
@@ -70,7 +72,7 @@ dev_splits=${dev_splits:-${defaults[2]}}
 test_splits=${test_splits:-${defaults[3]}}
 vocab_size=${vocab_size:-${defaults[4]}}
 config_name=$(basename "$config" .toml)
-exp=${exp:-$repository/exp/$corpus-$config_name}
+exp=${exp:-$repository/exp/$corpus-$config_name${phones:+-$phones}}
 exp=${exp%/}
 [[ -f $config ]] || fail "expected a config at $config, found no file; give --config FILE"
 [[ -z $lm_text || -f $lm_text ]] || fail "expected text at $lm_text, found no file; give --lm-text FILE"
@@ -87,6 +89,8 @@ check_split_name() { # $1 becomes the manifest that joins the splits $2: no othe
 check_split_name train "$train_splits"
 check_split_name validation "$dev_splits"
 
+[[ -z $phones ]] || lm_unit=words
+[[ -z $phones || -n $lm_text ]] || status=2 fail "expected --lm-text with --phones, found none"
 case $lm_unit in
 pieces) : "${lm_order:=6}" ;;
 words) : "${lm_order:=3}" ;;
@@ -94,7 +98,7 @@ words) : "${lm_order:=3}" ;;
 esac
 
 extras=()
-[[ $corpus == synthetic && -z $data ]] && extras+=(synthetic)
+[[ ($corpus == synthetic && -z $data) || -n $phones ]] && extras+=(synthetic)
 [[ -n $lm_text && $lm_unit == words ]] && extras+=(lm)
 "$repository/tools/setup.sh" "${extras[@]}"
 asr=("$repository/.venv/bin/asr")
@@ -104,7 +108,8 @@ if [[ -z $data ]]; then
     data=$repository/data/$corpus
     [[ $corpus == synthetic ]] || download=(--download)
 fi
-manifests=$exp.data
+manifests=$exp.data units=$exp.data
+[[ -z $phones ]] || units=$manifests/phones
 running() { ((stage <= $1 && $1 <= stop_stage)); }
 announce() { echo "== stage $1: $2" >&2; }
 
@@ -128,12 +133,17 @@ if running 2; then
     }
     join "$train_splits" "$manifests/train.jsonl"
     join "$dev_splits" "$manifests/validation.jsonl"
+    if [[ -n $phones ]]; then
+        for name in train validation; do
+            "${asr[@]}" pronounce "$manifests/$name.jsonl" --voice "$phones" --out "$units/$name.jsonl"
+        done
+    fi
 fi
 
 if running 3; then
     announce 3 tokenizer
-    "${asr[@]}" tokenize --manifest "$manifests/train.jsonl" --vocab-size "$vocab_size" \
-        --type "$token_type" --out "$manifests/tokenizer"
+    "${asr[@]}" tokenize --manifest "$units/train.jsonl" --vocab-size "$vocab_size" \
+        --type "$token_type" --out "$units/tokenizer"
 fi
 
 if running 4; then
@@ -141,12 +151,12 @@ if running 4; then
     resume=()
     [[ -e $exp ]] && resume=(--resume)
     "${asr[@]}" train "$config" --out "$exp" "${resume[@]}" \
-        --set "data.train=$manifests/train.jsonl" \
-        --set "data.validation=$manifests/validation.jsonl" \
-        --set "data.tokenizer=$manifests/tokenizer" "${overrides[@]}"
+        --set "data.train=$units/train.jsonl" \
+        --set "data.validation=$units/validation.jsonl" \
+        --set "data.tokenizer=$units/tokenizer" "${overrides[@]}"
 fi
 
-if running 5; then
+if running 5 && [[ -z $phones ]]; then
     announce 5 decoding
     for split in ${test_splits//,/ }; do
         "${asr[@]}" decode "$exp" "$manifests/$split.jsonl" --out "$exp/decoded/$split.jsonl" \
@@ -164,18 +174,18 @@ report() { # the scores of a split, decoded into a folder; further arguments are
     echo "report: $folder/$split.score.txt, .json and .html"
 }
 
-if running 6; then
+if running 6 && [[ -z $phones ]]; then
     announce 6 scoring
     for split in ${test_splits//,/ }; do report "$split" "$exp/decoded"; done
 fi
 
 [[ -n $lm_text && $stop_stage -ge 7 ]] || exit 0
 if [[ $lm_unit == words ]]; then
-    lm=$manifests/words.arpa.gz fused=(--lm "$lm")
+    lm=$manifests/words.arpa.gz fused=(--lm "$lm" ${phones:+--lexicon "$units/lexicon.txt"})
 else
     lm=$manifests/lm fused=(--lm "$lm" --beam-size 16)
 fi
-made_from="$lm_unit $lm_order $(cat "$lm_text" "$manifests/train.jsonl" "$manifests/tokenizer"/* | cksum)"
+made_from="$lm_unit $lm_order ${phones:+$phones }$(cat "$lm_text" "$manifests/train.jsonl" "$units/tokenizer"/* | cksum)"
 stamp=$manifests/lm.made_from weights_file=$exp/decoded/lm/weights.json
 is_trained() { [[ -e $lm && -e $stamp && $(<"$stamp") == "$made_from" ]]; }
 train_lm() {
@@ -183,6 +193,8 @@ train_lm() {
     rm -rf "$stamp" "$lm" "$weights_file"
     if [[ $lm_unit == words ]]; then
         "${asr[@]}" lm train --type word-ngram --order "$lm_order" "${texts[@]}" --out "$lm"
+        [[ -z $phones ]] || "${asr[@]}" pronounce "$lm" --voice "$phones" --tokenizer "$units/tokenizer" \
+            --out "$units/lexicon.txt"
     else
         "${asr[@]}" lm train --type ngram --order "$lm_order" "${texts[@]}" \
             --tokenizer "$manifests/tokenizer" --out "$lm"
@@ -217,6 +229,8 @@ if running 8; then
     for split in ${test_splits//,/ }; do
         "${asr[@]}" decode "$exp" "$manifests/$split.jsonl" --out "$exp/decoded/lm/$split.jsonl" \
             "${fused[@]}" "${weights[@]}" --device "$device"
-        report "$split" "$exp/decoded/lm" --against "$exp/decoded/$split.jsonl"
+        against=(--against "$exp/decoded/$split.jsonl")
+        [[ -z $phones ]] || against=()
+        report "$split" "$exp/decoded/lm" "${against[@]}"
     done
 fi
