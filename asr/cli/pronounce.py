@@ -1,7 +1,5 @@
 """`asr pronounce`: words to phones, for recognisers that write phones."""
 
-import logging
-from collections.abc import Iterable
 from dataclasses import replace
 from pathlib import Path
 from typing import Annotated
@@ -14,8 +12,6 @@ from asr.decoding.lexicon_words import words_of_arpa
 from asr.tokens.normaliser import normalise
 from asr.tokens.pronunciation import pronounce as phones_of
 from asr.tokens.tokenizer import Tokenizer
-
-logger = logging.getLogger(__name__)
 
 
 def pronounce(
@@ -47,7 +43,7 @@ def pronounce(
         raise typer.BadParameter(f"expected --tokenizer with {source}, found none")
     words = words_of_arpa(source)
     spelled = Tokenizer.load(tokenizer)
-    phones = _phones(words, voice)
+    phones = phones_of(words, voice=voice)
     lines = [
         " ".join([word, *(spelled.pieces[label - 1] for label in spelled.encode(spoken))])
         for word, spoken in phones.items()
@@ -65,7 +61,7 @@ def pronounce(
 def _pronounce_manifest(source: Path, out: Path, voice: str) -> None:
     utterances = read_manifest(source)
     texts = [normalise(utterance.text or "").split() for utterance in utterances]
-    phones = _phones((word for words in texts for word in words), voice)
+    phones = phones_of((word for words in texts for word in words), voice=voice)
     write_manifest(
         out,
         (
@@ -79,12 +75,3 @@ def _pronounce_manifest(source: Path, out: Path, voice: str) -> None:
         ),
     )
     print(f"phones of {len(phones)} words in {out}, {len(utterances)} utterances")
-
-
-def _phones(words: Iterable[str], voice: str) -> dict[str, str]:
-    distinct = list(dict.fromkeys(words))
-    phones = phones_of(distinct, voice=voice)
-    silent = [word for word in distinct if word not in phones]
-    if silent:
-        logger.warning("%d words have no phones, %s among them", len(silent), silent[0])
-    return phones

@@ -1,8 +1,8 @@
 """Words to phones with espeak-ng: a program of its own, because espeak-ng is GPL.
 
 Nothing of Attune imports this file, and it imports nothing of Attune. Standard input holds one JSON
-object {voice, texts}; printed is one JSON list, the phones of each text in IPA. The exit status is
-2 where there is no such voice.
+object {voice, texts}; printed is one JSON list, the phones of each text in IPA, or null where there
+is no such voice.
 """
 
 import ctypes
@@ -18,9 +18,9 @@ _PHONEMES_IPA = 2
 
 
 class Engine:
-    """The loaded library, with the data folder of the same package, and a voice."""
+    """The loaded library, with the data folder of the same package."""
 
-    def __init__(self, voice: str) -> None:
+    def __init__(self) -> None:
         import espeakng_loader
 
         self._library = ctypes.CDLL(espeakng_loader.get_library_path())
@@ -33,11 +33,12 @@ class Engine:
             < 0
         ):
             raise RuntimeError(f"expected espeak-ng with {data}, found that it does not start")
-        if self._library.espeak_SetVoiceByName(voice.encode()) != 0:
-            raise LookupError(
-                f"expected a voice of espeak-ng, found {voice!r}; give another, such as en-us"
-            )
         self._library.espeak_TextToPhonemes.restype = ctypes.c_char_p
+
+    def select(self, voice: str) -> bool:
+        """Take a voice; whether there is one of that name."""
+        status: int = self._library.espeak_SetVoiceByName(voice.encode())
+        return status == 0
 
     def phones(self, text: str) -> str:
         """The phones of a text, clause by clause."""
@@ -52,17 +53,14 @@ class Engine:
         return " ".join(clauses)
 
 
-def main() -> int:
+def main() -> None:
     """Answer the one question on standard input."""
     question = json.load(sys.stdin)
-    try:
-        engine = Engine(question["voice"])
-    except LookupError as error:
-        print(error, file=sys.stderr)  # noqa: T201 - this file is a program
-        return 2
-    print(json.dumps([engine.phones(text) for text in question["texts"]]))  # noqa: T201
-    return 0
+    engine = Engine()
+    known = engine.select(question["voice"])
+    answer = [engine.phones(text) for text in question["texts"]] if known else None
+    print(json.dumps(answer))  # noqa: T201 - the answer to the parent
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    main()

@@ -79,21 +79,22 @@ search() { # a language model in the search, named $1; further arguments are the
         tune_weights "$out/tune.$system.jsonl"
     done
     decode "$test" "$out/$system.jsonl" --nbest "$nbest" "${@:2}" "${weights[@]}"
-    systems+=("$system") searches+=("$system")
+    systems+=("$system")
     [[ -n $neural ]] || return 0
     rescore "tune.$system" "tune.$system-neural"
     tune_weights "$out/tune.$system-neural.jsonl"
     rescore "$system" "$system-neural" "${weights[@]}"
-    systems+=("$system-neural") searches+=("$system-neural")
+    systems+=("$system-neural")
 }
 
 mkdir -p "$out"
-systems=() searches=()
+systems=()
 if [[ -z $lexicon ]]; then
     decode "$test" "$out/greedy.jsonl"
     decode "$test" "$out/beam.jsonl" --decoder beam --beam-size "$beam_size"
     systems=(greedy beam)
 fi
+untuned=${#systems[@]}
 [[ -z $ngram ]] || search ngram --lm "$ngram" --beam-size "$beam_size"
 [[ -z $words ]] || search words --lm "$words" ${lexicon:+--lexicon "$lexicon"}
 
@@ -107,6 +108,6 @@ for system in "${systems[@]}"; do
     [[ $system == greedy || -n $lexicon ]] || others+=(--against "$out/greedy.jsonl")
 done
 PYTHONPATH=$repository "$python" -m tools.score_table "${rows[@]}"
-for system in "${searches[@]}"; do
+for system in "${systems[@]:untuned}"; do
     echo "$system: $(paste -sd' ' "$out/tune.$system.jsonl.options")"
 done

@@ -1,10 +1,8 @@
 """Runs espeak-ng in processes of its own and collects what it spoke."""
 
 import importlib.metadata
-import importlib.util
 import json
 import os
-import subprocess
 import sys
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -12,9 +10,9 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from asr.data.corpora.synthetic.plan import PlannedUtterance
+from asr.data.espeak import PACKAGE, require_espeak, run_espeak
 
 ENGINE_RATE_HZ = 22050
-_PACKAGE = "espeakng-loader"
 _SAMPLE_BYTES = 2
 
 
@@ -48,17 +46,13 @@ def engine_version() -> str:
         FileNotFoundError: The package is not installed.
         OSError: The operating system cannot fork a process.
     """
-    if importlib.util.find_spec("espeakng_loader") is None:
-        raise FileNotFoundError(
-            f"expected the package {_PACKAGE} for the synthetic corpus, found none; "
-            "run: tools/setup.sh synthetic"
-        )
+    require_espeak("the synthetic corpus")
     if not hasattr(os, "fork"):
         raise OSError(
             f"expected a system with os.fork for the synthetic corpus, found {sys.platform}; "
             "make the corpus on Linux or macOS"
         )
-    return importlib.metadata.version(_PACKAGE)
+    return importlib.metadata.version(PACKAGE)
 
 
 def speak(planned: Sequence[PlannedUtterance], folder: Path, *, jobs: int) -> list[SpokenUtterance]:
@@ -86,16 +80,12 @@ def speak(planned: Sequence[PlannedUtterance], folder: Path, *, jobs: int) -> li
 def _run_engine(share: list[PlannedUtterance], folder: Path) -> list[SpokenUtterance]:
     paths = [folder / f"{utterance.id}.pcm" for utterance in share]
     lines = [json.dumps(_job(*item)) + "\n" for item in zip(share, paths, strict=True)]
-    # -P keeps the modules beside the program out of its way.
-    program = [sys.executable, "-P", str(Path(__file__).with_name("espeak.py"))]
-    run = subprocess.run(program, input="".join(lines), capture_output=True, text=True, check=False)
-    if run.returncode != 0:
-        said = (run.stderr.strip() or "nothing").splitlines()[-1]
-        raise ChildProcessError(
-            f"expected espeak-ng to speak {len(share)} utterances, found exit status "
-            f"{run.returncode}; it said: {said}"
-        )
-    answers = [json.loads(line) for line in run.stdout.splitlines()]
+    printed = run_espeak(
+        Path(__file__).with_name("espeak.py"),
+        "".join(lines),
+        task=f"speak {len(share)} utterances",
+    )
+    answers = [json.loads(line) for line in printed.splitlines()]
     return [
         SpokenUtterance(
             plan=utterance,
