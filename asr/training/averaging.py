@@ -44,23 +44,21 @@ class ExponentialAverage:
 
     def restart(self) -> None:
         """Forget the average and take the model's weights."""
-        self.tensors = {
-            name: tensor.clone() for name, tensor in _local_tensors(self._model).items()
-        }
+        self._current = _local_tensors(self._model)
+        self.tensors = {name: tensor.clone() for name, tensor in self._current.items()}
 
     @torch.no_grad()
     def update(self, step: int) -> None:
         """Take in the weights after an optimizer step (numbered from 1)."""
         decay = min(self._decay, (1 + step) / (EMA_WARMUP_STEPS + step))
-        current = _local_tensors(self._model)
-        floating = [name for name, tensor in current.items() if tensor.is_floating_point()]
+        floating = [name for name, tensor in self.tensors.items() if tensor.is_floating_point()]
         torch._foreach_lerp_(
             [self.tensors[name] for name in floating],
-            [current[name] for name in floating],
+            [self._current[name] for name in floating],
             1 - decay,
         )
-        for name in current.keys() - set(floating):
-            self.tensors[name].copy_(current[name])
+        for name in self.tensors.keys() - set(floating):
+            self.tensors[name].copy_(self._current[name])
 
     @contextmanager
     @torch.no_grad()
@@ -73,7 +71,7 @@ class ExponentialAverage:
             self._exchange()
 
     def _exchange(self) -> None:
-        for name, tensor in _local_tensors(self._model).items():
+        for name, tensor in self._current.items():
             kept = tensor.clone()
             tensor.copy_(self.tensors[name])
             self.tensors[name].copy_(kept)

@@ -27,12 +27,13 @@ class FiniteGuard:
     """Checks each step's numbers one step later, so that the device never waits for the host."""
 
     def __init__(self) -> None:
-        self._pending: list[StepRecord] = []
+        self._pending: list[_Verdict] = []
 
     def add(self, record: StepRecord) -> None:
         """Take a step, and check the one before it."""
+        verdict = _Verdict(record)
         self.flush()
-        self._pending.append(record)
+        self._pending.append(verdict)
 
     def flush(self) -> None:
         """Check every step taken so far.
@@ -41,10 +42,34 @@ class FiniteGuard:
             ValueError: A loss or the gradient is not finite; the message names the utterances.
         """
         pending, self._pending = self._pending, []
-        for record in pending:
-            finite = torch.stack([loss.isfinite().all() for loss in record.losses])
-            if not (finite.all() & record.gradient_norm.isfinite()).item():
-                raise ValueError(_message(record, finite.tolist()))
+        for verdict in pending:
+            verdict.check()
+
+
+class _Verdict:
+    """Whether a step's numbers are finite, on its way to the host.
+
+    A number that is asked of a GPU waits for all that was asked of it before; this one waits for
+    its own step alone.
+    """
+
+    def __init__(self, record: StepRecord) -> None:
+        self._record = record
+        numbers = [loss.isfinite().all() for loss in record.losses]
+        finite = torch.stack([*numbers, record.gradient_norm.isfinite()])
+        self._finite = finite.to("cpu", non_blocking=True)
+        self._arrival = None
+        if finite.device.type == "cuda":
+            self._arrival = torch.cuda.Event()  # type: ignore[no-untyped-call]
+            self._arrival.record()
+
+    def check(self) -> None:
+        """Raise what `FiniteGuard.flush` does."""
+        if self._arrival is not None:
+            self._arrival.synchronize()
+        *losses, norm = self._finite.tolist()
+        if not (all(losses) and norm):
+            raise ValueError(_message(self._record, losses))
 
 
 def _message(record: StepRecord, finite: list[bool]) -> str:

@@ -51,25 +51,27 @@ class Muon(Optimizer):
         own, *others = self.param_groups
         self._adamw.param_groups, self._adamw.state = others, self.state
         self._adamw.step()
-        alike = defaultdict(list)
-        for parameter in own["params"]:
-            if parameter.grad is not None:
-                alike[parameter.shape].append(parameter)
-        for parameters in alike.values():
-            updates = orthogonalised(torch.stack([self._momentum(p) for p in parameters]))
+        matrices = [parameter for parameter in own["params"] if parameter.grad is not None]
+        alike: dict[torch.Size, list[int]] = defaultdict(list)
+        for number, matrix in enumerate(matrices):
+            alike[matrix.shape].append(number)
+        directions = self._momenta(matrices)
+        torch._foreach_mul_(matrices, 1 - own["lr"] * own["weight_decay"])
+        for numbers in alike.values():
+            updates = orthogonalised(torch.stack([directions[number] for number in numbers]))
             scale = _UPDATE_RMS * max(updates.shape[1:]) ** 0.5
-            for parameter, update in zip(parameters, updates, strict=True):
-                parameter.mul_(1 - own["lr"] * own["weight_decay"])
-                parameter.add_(update, alpha=-own["lr"] * scale)
+            chosen = [matrices[number] for number in numbers]
+            torch._foreach_add_(chosen, updates.unbind(), alpha=-own["lr"] * scale)
 
-    def _momentum(self, parameter: Tensor) -> Tensor:
-        """Nesterov's look-ahead along the running mean of the gradients."""
-        assert parameter.grad is not None
-        state = self.state[parameter]
-        if "momentum" not in state:
-            state["momentum"] = torch.zeros_like(parameter)
-        mean: Tensor = state["momentum"].lerp_(parameter.grad, 1 - _MOMENTUM)
-        return parameter.grad.lerp(mean, _MOMENTUM)
+    def _momenta(self, matrices: list[Tensor]) -> list[Tensor]:
+        """Nesterov's look-ahead along the running means of the gradients."""
+        gradients = [matrix.grad for matrix in matrices if matrix.grad is not None]
+        for matrix in matrices:
+            if "momentum" not in self.state[matrix]:
+                self.state[matrix]["momentum"] = torch.zeros_like(matrix)
+        means = [self.state[matrix]["momentum"] for matrix in matrices]
+        torch._foreach_lerp_(means, gradients, 1 - _MOMENTUM)
+        return list(torch._foreach_lerp(gradients, means, _MOMENTUM))
 
 
 def orthogonalised(matrices: Tensor) -> Tensor:
