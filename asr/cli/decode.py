@@ -12,6 +12,7 @@ import typer
 from asr.cli.decode_streaming import check_streaming_options, streamed_outcomes
 from asr.cli.decoder_options import (
     BeamSize,
+    BlankPenalty,
     DecoderName,
     DecoderOptions,
     LanguageModel,
@@ -53,6 +54,7 @@ def decode(
     length_bonus: LengthBonus = None,
     word_score: WordScore = None,
     lexicon: Lexicon = None,
+    blank_penalty: BlankPenalty = None,
     beam_size: BeamSize = None,
     nbest: Nbest = None,
     batch_seconds: Annotated[
@@ -112,15 +114,14 @@ def decode(
         length_bonus=length_bonus,
         word_score=word_score,
         lexicon=lexicon,
+        blank_penalty=blank_penalty,
         beam_size=beam_size,
         nbest=nbest,
     )
     if (nbest or 1) > 1 and output_format != "jsonl":
         raise typer.BadParameter(f"needs --format jsonl, not {output_format}", param_hint="--nbest")
-    if streaming and long != "windows":
-        raise typer.BadParameter("--long has no use with --streaming, which takes any length")
     check_streaming_options(
-        streaming=streaming, chunk_seconds=chunk_seconds, left_seconds=left_seconds
+        streaming=streaming, long=long, chunk_seconds=chunk_seconds, left_seconds=left_seconds
     )
     import torch
 

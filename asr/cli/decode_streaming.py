@@ -16,13 +16,15 @@ if TYPE_CHECKING:
 
 
 def check_streaming_options(
-    *, streaming: bool, chunk_seconds: float | None, left_seconds: float | None
+    *, streaming: bool, long: str, chunk_seconds: float | None, left_seconds: float | None
 ) -> None:
     """Check that options of streaming come together.
 
     Raises:
         typer.BadParameter: They do not.
     """
+    if streaming and long != "windows":
+        raise typer.BadParameter("--long has no use with --streaming, which takes any length")
     if streaming != (chunk_seconds is not None):
         raise typer.BadParameter("--streaming and --chunk-seconds need each other")
     if left_seconds is not None and not streaming:

@@ -17,6 +17,9 @@ recipes/librispeech/language_models.sh --exp EXP --tune M.jsonl --test M.jsonl -
   --out DIR        hypotheses, weights and scores
   --beam-size N    hypotheses after each frame of the search over pieces (default 32; over words it is 100)
   --nbest N        length of the n-best lists, at most the beam size (default: the beam size)
+  --blank-penalty X
+                   taken from the blank's log-probability in all searches with a language model (default 0); choose it
+                   by the figures of the tuning set, which are printed on the way
   --device NAME    cpu (default) or cuda
 
 Prints a table of word error rates with their intervals, and p against greedy and the row above (matched pairs).
@@ -29,11 +32,11 @@ fail() {
 }
 
 repository=$(cd "$(dirname "${BASH_SOURCE[0]}")/../.." && pwd)
-exp="" tune="" test="" ngram="" words="" lexicon="" neural="" out="" beam_size=32 nbest="" device=cpu
+exp="" tune="" test="" ngram="" words="" lexicon="" neural="" out="" beam_size=32 nbest="" blank_penalty=0 device=cpu
 while (($#)); do
     case $1 in
     -h | --help) usage && exit 0 ;;
-    --exp | --tune | --test | --ngram | --words | --lexicon | --neural | --out | --beam-size | --nbest | --device)
+    --exp | --tune | --test | --ngram | --words | --lexicon | --neural | --out | --beam-size | --nbest | --blank-penalty | --device)
         (($# > 1)) || status=2 fail "expected a value after $1; see --help"
         name=${1#--}
         printf -v "${name//-/_}" %s "$2"
@@ -75,10 +78,10 @@ search() { # a language model in the search, named $1; further arguments are the
     local system=$1 weights=()
     # n-best lists are short of what other weights would find: the second round searches with those of the first.
     for _ in 1 2; do
-        decode "$tune" "$out/tune.$system.jsonl" --nbest "$nbest" "${@:2}" "${weights[@]}"
+        decode "$tune" "$out/tune.$system.jsonl" --nbest "$nbest" --blank-penalty "$blank_penalty" "${@:2}" "${weights[@]}"
         tune_weights "$out/tune.$system.jsonl"
     done
-    decode "$test" "$out/$system.jsonl" --nbest "$nbest" "${@:2}" "${weights[@]}"
+    decode "$test" "$out/$system.jsonl" --nbest "$nbest" --blank-penalty "$blank_penalty" "${@:2}" "${weights[@]}"
     systems+=("$system")
     [[ -n $neural ]] || return 0
     rescore "tune.$system" "tune.$system-neural"

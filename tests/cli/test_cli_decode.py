@@ -102,11 +102,23 @@ def test_beam_search_of_size_eight_is_the_default(
     assert "nbest" not in record
 
 
+def test_blank_penalty(tiny_experiment: Path, audio: Path, tmp_path: Path) -> None:
+    lengths = []
+    for penalty in (-9, 9):
+        out = tmp_path / f"{penalty}.jsonl"
+        options = ["--decoder", "beam", "--blank-penalty", penalty]
+        assert run(tiny_experiment, audio / "c.flac", "--out", out, *options).exit_code == 0
+        [record] = lines(out)
+        lengths.append(len(record["text"]))
+    assert lengths[0] < lengths[1]
+
+
 @pytest.mark.parametrize(
     ("options", "message"),
     [
         (["--beam-size", "4"], "--beam-size: needs --decoder beam or --lm"),
         (["--nbest", "1"], "--nbest: needs --decoder beam or --lm"),
+        (["--blank-penalty", "1"], "--blank-penalty: needs --decoder beam or --lm"),
         (["--decoder", "beam", "--beam-size", "0"], "--beam-size"),
         (["--decoder", "beam", "--nbest", "9"], "at most --beam-size, which is 8"),
         (["--decoder", "beam", "--nbest", "2", "--format", "txt"], "needs --format jsonl"),
