@@ -11,7 +11,19 @@ from importlib.metadata import version
 import typer
 from typer.core import TyperGroup
 
-from asr.cli import align, attention, claims, decode, lm, prepare, pronounce, score, tokenize, train
+from asr.cli import (
+    align,
+    attention,
+    claims,
+    decode,
+    lm,
+    prepare,
+    pronounce,
+    rescore,
+    score,
+    tokenize,
+    train,
+)
 
 _COMMANDS = (
     "prepare",
@@ -20,6 +32,7 @@ _COMMANDS = (
     "train",
     "decode",
     "align",
+    "rescore",
     "score",
     "attention",
     "lm",
@@ -47,6 +60,7 @@ app.command()(tokenize.tokenize)
 app.command()(train.train)
 app.command()(decode.decode)
 app.command()(align.align)
+app.command()(rescore.rescore)
 app.command()(score.score)
 app.command()(attention.attention)
 app.add_typer(lm.app, name="lm")

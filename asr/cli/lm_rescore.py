@@ -1,16 +1,15 @@
 """`asr lm rescore`: n-best lists ranked anew with one more language model."""
 
 from collections.abc import Sequence
-from dataclasses import replace
 from pathlib import Path
 from typing import Annotated
 
 import numpy as np
 import typer
 
+from asr.cli.nbest_lists import read_nbest_lists, write_ranked
 from asr.decoding.hypothesis import LM_SCORE, RESCORING_SCORE
-from asr.decoding.hypothesis_file import read_records, write_hypotheses
-from asr.decoding.rescoring import RescoringWeights, add_scores, rank
+from asr.decoding.rescoring import RescoringWeights, add_scores
 
 
 def rescore(
@@ -45,13 +44,7 @@ def rescore(
     """
     from asr.language_models import load_language_model
 
-    records = read_records(hyp)
-    without = [record.id for record in records if not record.hypothesis.nbest]
-    if without or not records:
-        raise ValueError(
-            f"{hyp}: expected an n-best list in every line, found {len(without)} of {len(records)} "
-            "lines without; decode with --nbest"
-        )
+    records = read_nbest_lists(hyp)
     model = load_language_model(lm, device=device)
 
     def log_probs(texts: Sequence[str]) -> list[float]:
@@ -65,10 +58,4 @@ def rescore(
         lm_weights={LM_SCORE: lm_weight, RESCORING_SCORE: rescoring_weight},
         length_bonus=length_bonus,
     )
-    write_hypotheses(
-        out,
-        [
-            replace(record, hypothesis=rank(record.hypothesis, nbest, weights))
-            for record, nbest in zip(records, scored, strict=True)
-        ],
-    )
+    write_ranked(out, records, scored, weights)

@@ -7,11 +7,11 @@ import torch
 from asr.data.manifest import Utterance
 from asr.decoding.acoustic_model import AcousticModel
 from asr.decoding.alignment import align_labels
-from asr.decoding.audio_input import AudioInput, duration_seconds, read_input_blocks
+from asr.decoding.audio_input import AudioInput
 from asr.decoding.decoder import Decoded
 from asr.decoding.hypothesis import Hypothesis, Outcome
-from asr.decoding.long_recordings import cut_recording
-from asr.decoding.longform import CountedBlocks, LongformConfig
+from asr.decoding.longform import LongformConfig
+from asr.decoding.recording_posteriors import recording_posteriors
 from asr.decoding.words import to_hypothesis
 from asr.tokens.tokenizer import Tokenizer
 
@@ -77,20 +77,13 @@ class Aligner:
         if not labels:
             raise ValueError(f"expected a transcript with words, found {text[:80]!r}; correct it")
         model = self.acoustic_model
-        blocks = CountedBlocks(read_input_blocks(item, sample_rate_hz=model.sample_rate_hz))
-        windows = cut_recording(blocks, self.longform, model, seconds=duration_seconds(item))
-        parts = []
-        for window in windows:
-            posteriors = model.posteriors([window.samples])
-            frames = int(posteriors.lengths)
-            parts.append(posteriors.log_probs[0, :frames][window.kept(frames)].cpu())
-        joined = torch.cat(parts).unsqueeze(0)
-        # (batch, time, vocab)
-        [alignment] = align_labels(joined, torch.tensor([joined.shape[1]]), [labels])
+        heard = recording_posteriors(item, model, self.longform)
+        frames = torch.tensor([len(heard.log_probs)])
+        [alignment] = align_labels(heard.log_probs.unsqueeze(0), frames, [labels])
         return to_hypothesis(
             Decoded(best=alignment),
             self.tokenizer,
             frame_seconds=model.frame_seconds,
             frame_offset_seconds=model.frame_offset_seconds,
-            duration_seconds=blocks.samples / model.sample_rate_hz,
+            duration_seconds=heard.duration_seconds,
         )

@@ -25,6 +25,8 @@ LM_SCORE = "lm_score"
 """Name of the score by the language model of the search."""
 RESCORING_SCORE = "rescoring_score"
 """Name of the score by a language model that was asked afterwards."""
+RECOGNISER_SCORE = "recogniser_score"
+"""Name of the score by another recogniser."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -35,8 +37,9 @@ class Alternative:
         text: The words, separated by single blanks.
         score: What it is ranked by (natural logarithm).
         acoustic_score: The CTC model's log-probability.
-        lm_scores: Log-probabilities by language models, without their weights, by names that end in
-            `score`. `lm_score` is that of the search, 0 without a language model.
+        lm_scores: Log-probabilities by language models and by other recognisers, without their
+            weights, by names that end in `score`. `lm_score` is that of the search, 0 without a
+            language model.
         tokens: Number of token pieces; None where the search finds words.
     """
 

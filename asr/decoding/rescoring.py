@@ -69,12 +69,15 @@ def add_scores(
     """
     texts = list(dict.fromkeys(each.text for nbest in nbests for each in nbest))
     scores = dict(zip(texts, log_probs(texts), strict=True))
-    return [
-        tuple(
-            replace(each, lm_scores={**each.lm_scores, name: scores[each.text]}) for each in nbest
-        )
-        for nbest in nbests
-    ]
+    return [with_scores(nbest, [scores[each.text] for each in nbest], name) for nbest in nbests]
+
+
+def with_scores(nbest: Nbest, scores: Sequence[float], name: str) -> Nbest:
+    """An n-best list with one more score of each transcript."""
+    return tuple(
+        replace(each, lm_scores={**each.lm_scores, name: score})
+        for each, score in zip(nbest, scores, strict=True)
+    )
 
 
 def rank(hypothesis: Hypothesis, nbest: Nbest, weights: RescoringWeights) -> Hypothesis:

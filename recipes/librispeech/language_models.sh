@@ -14,6 +14,7 @@ recipes/librispeech/language_models.sh --exp EXP --tune M.jsonl --test M.jsonl -
   --lexicon FILE   spellings of these words, as of `asr pronounce`: the recogniser writes phones, which only the search
                    over words turns into words
   --neural LM      folder of `asr lm train --type transformer`: rescores the n-best lists of each of these
+  --second EXP     another recogniser, one of spelling: rescores the n-best lists of each of these
   --out DIR        hypotheses, weights and scores
   --beam-size N    hypotheses after each frame of the search over pieces (default 32; over words it is 100)
   --nbest N        length of the n-best lists, at most the beam size (default: the beam size)
@@ -32,11 +33,11 @@ fail() {
 }
 
 repository=$(cd "$(dirname "${BASH_SOURCE[0]}")/../.." && pwd)
-exp="" tune="" test="" ngram="" words="" lexicon="" neural="" out="" beam_size=32 nbest="" blank_penalty=0 device=cpu
+exp="" tune="" test="" ngram="" words="" lexicon="" neural="" second="" out="" beam_size=32 nbest="" blank_penalty=0 device=cpu
 while (($#)); do
     case $1 in
     -h | --help) usage && exit 0 ;;
-    --exp | --tune | --test | --ngram | --words | --lexicon | --neural | --out | --beam-size | --nbest | --blank-penalty | --device)
+    --exp | --tune | --test | --ngram | --words | --lexicon | --neural | --second | --out | --beam-size | --nbest | --blank-penalty | --device)
         (($# > 1)) || status=2 fail "expected a value after $1; see --help"
         name=${1#--}
         printf -v "${name//-/_}" %s "$2"
@@ -71,8 +72,10 @@ tune_weights() { # writes the options that `asr lm tune` finds to $1.options, on
 for option in json.load(open(sys.argv[1]))["options"].items(): print(*option, sep="\n")' "$1.weights" >"$1.options"
     mapfile -t weights <"$1.options"
 }
-rescore() {
-    "${asr[@]}" lm rescore "$out/$1.jsonl" "$neural" --out "$out/$2.jsonl" --device "$device" "${@:3}"
+rescore() { # n-best lists $1 of manifest $2 by the language model $neural or the recogniser $second, which $3 says
+    local command=(lm rescore "$out/$1.jsonl" "$neural")
+    [[ $3 == neural ]] || command=(rescore "$out/$1.jsonl" "$second" "$2")
+    "${asr[@]}" "${command[@]}" --out "$out/$1-$3.jsonl" --device "$device" "${@:4}"
 }
 search() { # a language model in the search, named $1; further arguments are the decoder's
     local system=$1 weights=()
@@ -83,11 +86,13 @@ search() { # a language model in the search, named $1; further arguments are the
     done
     decode "$test" "$out/$system.jsonl" --nbest "$nbest" --blank-penalty "$blank_penalty" "${@:2}" "${weights[@]}"
     systems+=("$system")
-    [[ -n $neural ]] || return 0
-    rescore "tune.$system" "tune.$system-neural"
-    tune_weights "$out/tune.$system-neural.jsonl"
-    rescore "$system" "$system-neural" "${weights[@]}"
-    systems+=("$system-neural")
+    local model
+    for model in ${neural:+neural} ${second:+second}; do
+        rescore "tune.$system" "$tune" "$model"
+        tune_weights "$out/tune.$system-$model.jsonl"
+        rescore "$system" "$test" "$model" "${weights[@]}"
+        systems+=("$system-$model")
+    done
 }
 
 mkdir -p "$out"

@@ -1,0 +1,79 @@
+"""`asr rescore`: n-best lists ranked anew with what another recogniser hears."""
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from asr.cli.nbest_lists import read_nbest_lists, write_ranked
+from asr.cli.outputs import check_outputs
+from asr.data.manifest import read_manifest
+from asr.decoding.hypothesis import LM_SCORE, RECOGNISER_SCORE
+from asr.decoding.rescoring import RescoringWeights, with_scores
+
+
+def rescore(
+    hyp: Annotated[
+        Path, typer.Argument(metavar="HYP", help="Hypotheses that were decoded with --nbest.")
+    ],
+    exp: Annotated[
+        Path, typer.Argument(metavar="EXP", help="Another recogniser, one that writes text.")
+    ],
+    manifest: Annotated[
+        Path, typer.Argument(metavar="MANIFEST", help="The audio of the hypotheses.")
+    ],
+    *,
+    out: Annotated[Path, typer.Option(help="File to write, with this recogniser's scores added.")],
+    recogniser_weight: Annotated[
+        float, typer.Option(min=0.0, help="What its log-probability is multiplied by.")
+    ] = 0.5,
+    lm_weight: Annotated[
+        float, typer.Option(min=0.0, help="The same for the language model of the search.")
+    ] = 0.5,
+    length_bonus: Annotated[
+        float,
+        typer.Option(
+            "--length-bonus",
+            "--word-score",
+            help="Added to the log-probability for each token piece, or for each word where the "
+            "search found words.",
+        ),
+    ] = 0.0,
+    device: Annotated[
+        str | None,
+        typer.Option(help="cpu, cuda or cuda:N; by default a GPU where torch has one."),
+    ] = None,
+) -> None:
+    """Score n-best lists by another recogniser and put the best on top.
+
+    Two recognisers that err differently, such as one of phones and one of
+    spelling, know more together. The weights: rescore the n-best lists of
+    a development set with any, then `asr lm tune` finds the best ones from
+    that file. Words keep their times where the best text is that of before.
+    """
+    import torch
+
+    from asr.decoding.text_scorer import TextScorer
+    from asr.recognizer import load
+
+    check_outputs([out], inputs=[hyp, manifest])
+    records = read_nbest_lists(hyp)
+    utterances = {utterance.id: utterance for utterance in read_manifest(manifest)}
+    absent = [record.id for record in records if record.id not in utterances]
+    if absent:
+        raise ValueError(
+            f"{manifest}: expected the audio of every hypothesis, found none of {absent[0]!r} "
+            f"({len(absent)} lacking); give the manifest that was decoded"
+        )
+    recognizer = load(exp, device=device or ("cuda" if torch.cuda.is_available() else "cpu"))
+    scorer = TextScorer(recognizer.acoustic_model, recognizer.tokenizer)
+    nbests = []
+    for record in records:
+        nbest = record.hypothesis.nbest
+        scores = scorer.log_probs(utterances[record.id], [each.text for each in nbest])
+        nbests.append(with_scores(nbest, scores, RECOGNISER_SCORE))
+    weights = RescoringWeights(
+        lm_weights={LM_SCORE: lm_weight, RECOGNISER_SCORE: recogniser_weight},
+        length_bonus=length_bonus,
+    )
+    write_ranked(out, records, nbests, weights)
