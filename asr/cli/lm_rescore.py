@@ -7,33 +7,27 @@ from typing import Annotated
 import numpy as np
 import typer
 
-from asr.cli.nbest_lists import read_nbest_lists, write_ranked
+from asr.cli.nbest_lists import (
+    NbestLists,
+    SearchBonus,
+    SearchWeight,
+    read_nbest_lists,
+    write_ranked,
+)
 from asr.decoding.hypothesis import LM_SCORE, RESCORING_SCORE
 from asr.decoding.rescoring import RescoringWeights, add_scores
 
 
 def rescore(
-    hyp: Annotated[
-        Path, typer.Argument(metavar="HYP", help="Hypotheses that were decoded with --nbest.")
-    ],
+    hyp: NbestLists,
     lm: Annotated[Path, typer.Argument(metavar="LM", help="Folder that `asr lm train` wrote.")],
     *,
     out: Annotated[Path, typer.Option(help="File to write, with this model's scores added.")],
     rescoring_weight: Annotated[
         float, typer.Option(min=0.0, help="What this model's log-probability is multiplied by.")
     ] = 0.5,
-    lm_weight: Annotated[
-        float, typer.Option(min=0.0, help="The same for the language model of the search.")
-    ] = 0.0,
-    length_bonus: Annotated[
-        float,
-        typer.Option(
-            "--length-bonus",
-            "--word-score",
-            help="Added to the log-probability for each token piece, or for each word where the "
-            "search found words.",
-        ),
-    ] = 0.0,
+    lm_weight: SearchWeight = 0.0,
+    length_bonus: SearchBonus = 0.0,
     device: Annotated[str, typer.Option(help="Where a Transformer runs: cpu or cuda.")] = "cpu",
 ) -> None:
     """Score n-best lists by one more language model and put the best on top.

@@ -3,9 +3,33 @@
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
+from typing import Annotated, TypeAlias
+
+import typer
 
 from asr.decoding.hypothesis_file import HypothesisRecord, read_records, write_hypotheses
 from asr.decoding.rescoring import Nbest, RescoringWeights, rank
+
+NbestLists: TypeAlias = Annotated[
+    Path, typer.Argument(metavar="HYP", help="Hypotheses that were decoded with --nbest.")
+]
+SearchWeight: TypeAlias = Annotated[
+    float,
+    typer.Option(
+        "--lm-weight",
+        min=0.0,
+        help="What the log-probability by the language model of the search is multiplied by.",
+    ),
+]
+SearchBonus: TypeAlias = Annotated[
+    float,
+    typer.Option(
+        "--length-bonus",
+        "--word-score",
+        help="Added to the log-probability for each token piece, or for each word where the "
+        "search found words.",
+    ),
+]
 
 
 def read_nbest_lists(path: Path) -> list[HypothesisRecord]:

@@ -5,7 +5,13 @@ from typing import Annotated
 
 import typer
 
-from asr.cli.nbest_lists import read_nbest_lists, write_ranked
+from asr.cli.nbest_lists import (
+    NbestLists,
+    SearchBonus,
+    SearchWeight,
+    read_nbest_lists,
+    write_ranked,
+)
 from asr.cli.outputs import check_outputs
 from asr.data.manifest import read_manifest
 from asr.decoding.hypothesis import LM_SCORE, RECOGNISER_SCORE
@@ -13,9 +19,7 @@ from asr.decoding.rescoring import RescoringWeights, with_scores
 
 
 def rescore(
-    hyp: Annotated[
-        Path, typer.Argument(metavar="HYP", help="Hypotheses that were decoded with --nbest.")
-    ],
+    hyp: NbestLists,
     exp: Annotated[
         Path, typer.Argument(metavar="EXP", help="Another recogniser, one that writes text.")
     ],
@@ -27,18 +31,8 @@ def rescore(
     recogniser_weight: Annotated[
         float, typer.Option(min=0.0, help="What its log-probability is multiplied by.")
     ] = 0.5,
-    lm_weight: Annotated[
-        float, typer.Option(min=0.0, help="The same for the language model of the search.")
-    ] = 0.5,
-    length_bonus: Annotated[
-        float,
-        typer.Option(
-            "--length-bonus",
-            "--word-score",
-            help="Added to the log-probability for each token piece, or for each word where the "
-            "search found words.",
-        ),
-    ] = 0.0,
+    lm_weight: SearchWeight = 0.5,
+    length_bonus: SearchBonus = 0.0,
     device: Annotated[
         str | None,
         typer.Option(help="cpu, cuda or cuda:N; by default a GPU where torch has one."),
