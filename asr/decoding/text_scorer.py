@@ -56,6 +56,8 @@ class TextScorer:
             ValueError: The recording cannot be used.
         """
         heard = recording_posteriors(item, self._acoustic_model, self._longform)
+        if not len(heard.log_probs):
+            return [IMPOSSIBLE if text else 0.0 for text in texts]
         scores: list[float] = []
         for first in range(0, len(texts), _TEXTS):
             scores += self._score(heard.log_probs, texts[first : first + _TEXTS])

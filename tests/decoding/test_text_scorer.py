@@ -37,3 +37,8 @@ def test_windows_cover_a_long_recording(recognizer: Recognizer, noise: NoiseMake
     [whole] = TextScorer(model, tokenizer).log_probs(audio, ["QUICK FOX"])
     [parts] = TextScorer(model, tokenizer, longform=config).log_probs(audio, ["QUICK FOX"])
     assert parts == pytest.approx(whole, rel=0.05)
+
+
+def test_too_short_for_a_frame(recognizer: Recognizer, noise: NoiseMaker) -> None:
+    scorer = TextScorer(recognizer.acoustic_model, recognizer.tokenizer)
+    assert scorer.log_probs((noise(0.01), RATE_HZ), ["DOG", ""]) == [IMPOSSIBLE, 0.0]
