@@ -5,6 +5,7 @@ from typing import Annotated
 
 import typer
 
+from asr.cli.device_option import DeviceName, chosen_device
 from asr.cli.outcomes import FORMAT_HELP, FormatName, write_outcomes
 from asr.cli.outputs import check_outputs
 from asr.data.manifest import read_manifest
@@ -19,10 +20,7 @@ def align(
     *,
     out: Annotated[Path, typer.Option(help="File to write, or folder: see --format.")],
     output_format: Annotated[FormatName, typer.Option("--format", help=FORMAT_HELP)] = "jsonl",
-    device: Annotated[
-        str | None,
-        typer.Option(help="cpu, cuda or cuda:N; by default a GPU where torch has one."),
-    ] = None,
+    device: DeviceName = None,
 ) -> None:
     """Find when each word of a transcript was spoken.
 
@@ -33,8 +31,6 @@ def align(
     with too little audio for its text is named on standard error and left
     out; the others are aligned, and the exit status is 1.
     """
-    import torch
-
     from asr.decoding.aligner import Aligner
     from asr.recognizer import load
 
@@ -45,6 +41,6 @@ def align(
     check_outputs([out], inputs=[manifest, *sources.values()])
     # Before the model is loaded, so that an output that cannot be written is found at once.
     with open_writer(out, output_format, ids=sources) as writer:
-        recognizer = load(exp, device=device or ("cuda" if torch.cuda.is_available() else "cpu"))
+        recognizer = load(exp, device=chosen_device(device))
         aligner = Aligner(recognizer.acoustic_model, recognizer.tokenizer)
         write_outcomes(aligner.outcomes(utterances), sources, writer, done="aligned")

@@ -22,6 +22,7 @@ from asr.cli.decoder_options import (
     Nbest,
     WordScore,
 )
+from asr.cli.device_option import DeviceName, chosen_device
 from asr.cli.outcomes import FORMAT_HELP, FormatName, write_outcomes
 from asr.cli.outputs import check_outputs
 from asr.data.folders import files_below
@@ -93,10 +94,7 @@ def decode(
             show_default="all",
         ),
     ] = None,
-    device: Annotated[
-        str | None,
-        typer.Option(help="cpu, cuda or cuda:N; by default a GPU where torch has one."),
-    ] = None,
+    device: DeviceName = None,
     output_format: Annotated[FormatName, typer.Option("--format", help=FORMAT_HELP)] = "jsonl",
 ) -> None:
     """Turn audio into text.
@@ -123,8 +121,6 @@ def decode(
     check_streaming_options(
         streaming=streaming, long=long, chunk_seconds=chunk_seconds, left_seconds=left_seconds
     )
-    import torch
-
     from asr.decoding.longform import LongformConfig
     from asr.model.devices import is_out_of_memory
     from asr.recognizer import load
@@ -136,7 +132,7 @@ def decode(
     with open_writer(out, output_format, ids=sources) as writer:
         recognizer = load(
             exp,
-            device=device or ("cuda" if torch.cuda.is_available() else "cpu"),
+            device=chosen_device(device),
             longform=LongformConfig(method=long),
         )
         recognizer.decoder = options.make_decoder(recognizer)

@@ -5,6 +5,7 @@ from typing import Annotated
 
 import typer
 
+from asr.cli.device_option import DeviceName, chosen_device
 from asr.cli.nbest_lists import (
     NbestLists,
     SearchBonus,
@@ -33,10 +34,7 @@ def rescore(
     ] = 0.5,
     lm_weight: SearchWeight = 0.5,
     length_bonus: SearchBonus = 0.0,
-    device: Annotated[
-        str | None,
-        typer.Option(help="cpu, cuda or cuda:N; by default a GPU where torch has one."),
-    ] = None,
+    device: DeviceName = None,
 ) -> None:
     """Score n-best lists by another recogniser and put the best on top.
 
@@ -45,9 +43,7 @@ def rescore(
     a development set with any, then `asr lm tune` finds the best ones from
     that file. Words keep their times where the best text is that of before.
     """
-    import torch
-
-    from asr.decoding.text_scorer import TextScorer
+    from asr.decoding.text_scorer import text_log_probs
     from asr.recognizer import load
 
     check_outputs([out], inputs=[hyp, manifest])
@@ -59,12 +55,16 @@ def rescore(
             f"{manifest}: expected the audio of every hypothesis, found none of {absent[0]!r} "
             f"({len(absent)} lacking); give the manifest that was decoded"
         )
-    recognizer = load(exp, device=device or ("cuda" if torch.cuda.is_available() else "cpu"))
-    scorer = TextScorer(recognizer.acoustic_model, recognizer.tokenizer)
+    recognizer = load(exp, device=chosen_device(device))
     nbests = []
     for record in records:
         nbest = record.hypothesis.nbest
-        scores = scorer.log_probs(utterances[record.id], [each.text for each in nbest])
+        scores = text_log_probs(
+            utterances[record.id],
+            [each.text for each in nbest],
+            acoustic_model=recognizer.acoustic_model,
+            tokenizer=recognizer.tokenizer,
+        )
         nbests.append(with_scores(nbest, scores, RECOGNISER_SCORE))
     weights = RescoringWeights(
         lm_weights={LM_SCORE: lm_weight, RECOGNISER_SCORE: recogniser_weight},

@@ -13,71 +13,60 @@ from asr.decoding.recording_posteriors import recording_posteriors
 from asr.model.ctc import ctc_losses
 from asr.tokens.tokenizer import Tokenizer
 
-IMPOSSIBLE = -1e4
+IMPOSSIBLE = -1e9
 """Log-probability of a text that cannot be spelled, or has more labels than there are frames."""
 # Texts scored at once: each has a copy of the recording's log-probabilities.
 _TEXTS = 16
 
 
-class TextScorer:
-    """Scores texts of recordings by a recogniser's CTC, summed over alignments.
+def text_log_probs(
+    item: AudioInput,
+    texts: Sequence[str],
+    *,
+    acoustic_model: AcousticModel,
+    tokenizer: Tokenizer,
+    longform: LongformConfig | None = None,
+) -> list[float]:
+    """Score texts of a recording by a recogniser's CTC, summed over alignments.
 
     Args:
+        item: The recording.
+        texts: Normalised.
         acoustic_model: Waveforms to log-posteriors.
         tokenizer: Text to labels.
         longform: How long audio is cut.
 
+    Returns:
+        Natural log-probability of each text, `IMPOSSIBLE` at the least.
+
+    Raises:
+        FileNotFoundError: There is no such file.
+        ValueError: The recording cannot be used.
+
     Source: Graves et al. 2006, section 4.1.
     """
+    heard = recording_posteriors(item, acoustic_model, longform or LongformConfig())
+    if not len(heard.log_probs):
+        return [IMPOSSIBLE if text else 0.0 for text in texts]
+    labels = [
+        None if tokenizer.unknown_characters(text) else tokenizer.encode(text) for text in texts
+    ]
+    scores: list[float] = []
+    for first in range(0, len(labels), _TEXTS):
+        scores += _scores(heard.log_probs, labels[first : first + _TEXTS])
+    return scores
 
-    def __init__(
-        self,
-        acoustic_model: AcousticModel,
-        tokenizer: Tokenizer,
-        *,
-        longform: LongformConfig | None = None,
-    ) -> None:
-        self._acoustic_model = acoustic_model
-        self._tokenizer = tokenizer
-        self._longform = longform or LongformConfig()
 
-    def log_probs(self, item: AudioInput, texts: Sequence[str]) -> list[float]:
-        """Score texts.
-
-        Args:
-            item: The recording.
-            texts: Normalised.
-
-        Returns:
-            Natural log-probability of each text, `IMPOSSIBLE` at the least.
-
-        Raises:
-            FileNotFoundError: There is no such file.
-            ValueError: The recording cannot be used.
-        """
-        heard = recording_posteriors(item, self._acoustic_model, self._longform)
-        if not len(heard.log_probs):
-            return [IMPOSSIBLE if text else 0.0 for text in texts]
-        scores: list[float] = []
-        for first in range(0, len(texts), _TEXTS):
-            scores += self._score(heard.log_probs, texts[first : first + _TEXTS])
-        return scores
-
-    def _score(self, posteriors: Tensor, texts: Sequence[str]) -> list[float]:
-        """Scores of some texts under log-posteriors (time, vocab)."""
-        labels = [
-            None if self._tokenizer.unknown_characters(text) else self._tokenizer.encode(text)
-            for text in texts
-        ]
-        spelled = [torch.tensor(each or [], dtype=torch.int64) for each in labels]
-        lengths = torch.tensor([len(each) for each in spelled])
-        losses = ctc_losses(
-            posteriors.expand(len(texts), -1, -1),
-            torch.full((len(texts),), len(posteriors)),
-            pad_sequence(spelled, batch_first=True),
-            lengths,
-        )
-        return [
-            IMPOSSIBLE if each is None else score
-            for each, score in zip(labels, (-losses).clamp(min=IMPOSSIBLE).tolist(), strict=True)
-        ]
+def _scores(posteriors: Tensor, labels: Sequence[list[int] | None]) -> list[float]:
+    """Scores of some texts, None for one without labels, under log-posteriors (time, vocab)."""
+    spelled = [torch.tensor(each or [], dtype=torch.int64) for each in labels]
+    losses = ctc_losses(
+        posteriors.expand(len(labels), -1, -1),
+        torch.full((len(labels),), len(posteriors)),
+        pad_sequence(spelled, batch_first=True),
+        torch.tensor([len(each) for each in spelled]),
+    )
+    return [
+        IMPOSSIBLE if each is None else score
+        for each, score in zip(labels, (-losses).clamp(min=IMPOSSIBLE).tolist(), strict=True)
+    ]

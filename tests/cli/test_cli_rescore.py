@@ -7,7 +7,7 @@ from asr.cli import app
 from asr.data.manifest import Utterance, write_manifest
 from asr.decoding.hypothesis import Alternative, Hypothesis
 from asr.decoding.hypothesis_file import HypothesisRecord, read_records, write_hypotheses
-from asr.decoding.text_scorer import TextScorer
+from asr.decoding.text_scorer import text_log_probs
 from asr.recognizer import load
 
 _TEXTS = ("LAZY DOG", "QUICK FOX")
@@ -43,8 +43,12 @@ def test_rescore_then_tune(tiny_experiment: Path, manifest: Path, hyp: Path) -> 
     result = _run("rescore", hyp, tiny_experiment, manifest, "--out", out, *options)
     assert result.exit_code == 0, result.output
     recognizer = load(tiny_experiment)
-    scorer = TextScorer(recognizer.acoustic_model, recognizer.tokenizer)
-    scores = scorer.log_probs(manifest.parent / "audio" / "c.flac", _TEXTS)
+    scores = text_log_probs(
+        manifest.parent / "audio" / "c.flac",
+        _TEXTS,
+        acoustic_model=recognizer.acoustic_model,
+        tokenizer=recognizer.tokenizer,
+    )
     [record] = read_records(out)
     found = {each.text: each for each in record.hypothesis.nbest}
     for text, score in zip(_TEXTS, scores, strict=True):
