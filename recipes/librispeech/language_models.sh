@@ -78,13 +78,13 @@ rescore() { # n-best lists $1 of manifest $2 by the language model $neural or th
     "${asr[@]}" "${command[@]}" --out "$out/$1-$3.jsonl" --device "$device" "${@:4}"
 }
 search() { # a language model in the search, named $1; further arguments are the decoder's
-    local system=$1 weights=()
+    local system=$1 weights=() options=(--nbest "$nbest" --blank-penalty "$blank_penalty" "${@:2}")
     # n-best lists are short of what other weights would find: the second round searches with those of the first.
     for _ in 1 2; do
-        decode "$tune" "$out/tune.$system.jsonl" --nbest "$nbest" --blank-penalty "$blank_penalty" "${@:2}" "${weights[@]}"
+        decode "$tune" "$out/tune.$system.jsonl" "${options[@]}" "${weights[@]}"
         tune_weights "$out/tune.$system.jsonl"
     done
-    decode "$test" "$out/$system.jsonl" --nbest "$nbest" --blank-penalty "$blank_penalty" "${@:2}" "${weights[@]}"
+    decode "$test" "$out/$system.jsonl" "${options[@]}" "${weights[@]}"
     systems+=("$system")
     local model
     for model in ${neural:+neural} ${second:+second}; do
