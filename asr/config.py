@@ -13,6 +13,7 @@ from asr.data.loader import DataConfig
 from asr.data.token_stream import TextDataConfig
 from asr.features.augmentation import AugmentationConfig
 from asr.features.extractor import FeaturesConfig
+from asr.files import write_text
 from asr.model.encoders import EncoderConfig, parse_encoder
 from asr.model.language_model import LanguageModelConfig
 from asr.schema import STRICT, parse
@@ -111,9 +112,7 @@ def load_config_as(cls: type[_Config], path: Path | str, overrides: Sequence[str
 def save_config(config: AnyExperimentConfig, path: Path) -> None:
     """Write the resolved config as TOML; `load_config_as` gives it back."""
     tables = TypeAdapter(type(config)).dump_python(config, mode="json", exclude_none=True)
-    part = path.with_name(path.name + ".part")
-    part.write_text(tomli_w.dumps(tables), encoding="utf-8")
-    part.replace(path)
+    write_text(path, tomli_w.dumps(tables))
 
 
 def _resolve_paths(tables: Mapping[str, Any], folder: Path) -> None:

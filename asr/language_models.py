@@ -14,13 +14,13 @@ from asr.config import LanguageModelExperimentConfig, load_config_as
 from asr.data.token_stream import join_sentences
 from asr.decoding.neural_scorer import NeuralScorer, sentence_log_probs, stream_log_prob
 from asr.decoding.scorer import Scorer
-from asr.model.devices import find_device
+from asr.devices import find_device
+from asr.files import CONFIG_FILE, LM_DESCRIPTION_FILE, TOKENIZER_FILE, WEIGHTS_FILE
 from asr.model.language_model import LanguageModel
-from asr.model.weights import WEIGHTS_FILE, load_weights, read_weights
-from asr.ngram.model import DESCRIPTION_FILE, load_ngram, read_description
+from asr.model.weights import load_weights, read_weights
+from asr.ngram.model import load_ngram, read_description
 from asr.ngram.table import NgramTable
-from asr.recognizer import CONFIG_FILE
-from asr.tokens.tokenizer import MODEL_FILE, Tokenizer
+from asr.tokens.tokenizer import Tokenizer
 
 Sentences = Sequence[NDArray[np.int32]]
 
@@ -148,7 +148,7 @@ def load_language_model(folder: Path, *, device: str = "cpu") -> LoadedLanguageM
     kind = str(read_description(folder).get("type"))
     if kind not in _TYPES:
         raise ValueError(
-            f"{folder / DESCRIPTION_FILE}: expected type to be one of {sorted(_TYPES)}, found "
+            f"{folder / LM_DESCRIPTION_FILE}: expected type to be one of {sorted(_TYPES)}, found "
             f"{kind!r}; give a folder that `asr lm train` wrote"
         )
     return _TYPES[kind](folder, find_device(device))
@@ -162,7 +162,7 @@ def _load_ngram(folder: Path, device: torch.device) -> NgramLanguageModel:
 def _load_transformer(folder: Path, device: torch.device) -> NeuralLanguageModel:
     config = load_config_as(LanguageModelExperimentConfig, folder / CONFIG_FILE)
     digest = str(read_description(folder).get("tokenizer_sha256"))
-    tokenizer = Tokenizer.load(folder / MODEL_FILE, digest=digest)
+    tokenizer = Tokenizer.load(folder / TOKENIZER_FILE, digest=digest)
     model = LanguageModel(config.model, vocab_size=tokenizer.vocab_size)
     weights = folder / WEIGHTS_FILE
     load_weights(model, read_weights(weights), path=weights)

@@ -27,18 +27,21 @@ from asr.decoding.long_recordings import cut_recording
 from asr.decoding.longform import CountedBlocks, LongformConfig
 from asr.decoding.streaming import RecognitionStream
 from asr.decoding.transcripts import transcripts
+from asr.devices import find_device
 from asr.features.extractor import FeatureExtractor
 from asr.features.normalisation import Normalisation
+from asr.files import (
+    CONFIG_FILE,
+    LM_DESCRIPTION_FILE,
+    NORMALISATION_FILE,
+    TOKENIZER_FILE,
+    WEIGHTS_FILE,
+)
 from asr.model import build_model
-from asr.model.devices import find_device
-from asr.model.weights import WEIGHTS_FILE, load_weights, read_weights
-from asr.ngram.model import DESCRIPTION_FILE
-from asr.tokens.tokenizer import MODEL_FILE, Tokenizer
+from asr.model.weights import load_weights, read_weights
+from asr.tokens.tokenizer import Tokenizer
 
 logger = logging.getLogger(__name__)
-
-CONFIG_FILE = "config.toml"
-NORMALISATION_FILE = "normalisation.json"
 
 
 class Recognizer:
@@ -248,20 +251,20 @@ def load(
             device.
     """
     folder = Path(path)
-    for name in (CONFIG_FILE, MODEL_FILE, WEIGHTS_FILE):
+    for name in (CONFIG_FILE, TOKENIZER_FILE, WEIGHTS_FILE):
         if not (folder / name).is_file():
             raise FileNotFoundError(
                 f"expected an experiment folder with {name} at {folder}, found "
                 f"{'no ' + name if folder.is_dir() else 'no folder'}; give the folder of a "
                 "finished `asr train`"
             )
-    if (folder / DESCRIPTION_FILE).is_file():
+    if (folder / LM_DESCRIPTION_FILE).is_file():
         raise ValueError(
             f"expected a recogniser in {folder}, found a language model; give the folder of a "
             "finished `asr train`"
         )
     config = load_config(folder / CONFIG_FILE)
-    tokenizer = Tokenizer.load(folder / MODEL_FILE)
+    tokenizer = Tokenizer.load(folder / TOKENIZER_FILE)
     normalisation = None
     if config.features.normalisation == "global":
         normalisation = Normalisation.load(folder / NORMALISATION_FILE)

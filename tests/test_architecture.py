@@ -11,7 +11,7 @@ _ROOT = Path(asr.__file__).parent
 _FILES = sorted(_ROOT.rglob("*.py"))
 # A module may import from its own layer and the layers before it.
 _LAYERS = (
-    ("asr.schema", "asr.lengths"),
+    ("asr.schema", "asr.lengths", "asr.files", "asr.devices"),
     ("asr.data",),
     ("asr.features",),
     ("asr.tokens",),

@@ -122,7 +122,7 @@ def decode(
         streaming=streaming, long=long, chunk_seconds=chunk_seconds, left_seconds=left_seconds
     )
     from asr.decoding.longform import LongformConfig
-    from asr.model.devices import is_out_of_memory
+    from asr.devices import is_out_of_memory
     from asr.recognizer import load
 
     sources = collect_inputs(inputs, standard_input=sys.stdin)

@@ -24,15 +24,3 @@ def check_outputs(outputs: Iterable[Path | None], *, inputs: Iterable[Path]) -> 
                 f"expected to write to another file than the inputs, found {output} among them; "
                 "give another file"
             )
-
-
-def write_text(path: Path, text: str) -> None:
-    """Write text in one go, in a folder that is made where missing."""
-    if path.exists() and not path.is_file():
-        # A pipe or /dev/stdout.
-        path.write_text(text, encoding="utf-8")
-        return
-    path.parent.mkdir(parents=True, exist_ok=True)
-    part = path.with_name(path.name + ".part")
-    part.write_text(text, encoding="utf-8")
-    part.replace(path)

@@ -7,9 +7,10 @@ from typing import Annotated
 
 import typer
 
-from asr.cli.outputs import check_outputs, write_text
+from asr.cli.outputs import check_outputs
 from asr.data.manifest import read_manifest
 from asr.decoding.hypothesis_file import read_hypotheses
+from asr.files import write_text
 from asr.scoring.page_data import System
 from asr.scoring.report import Missing, to_json
 from asr.scoring.report import score as score_hypotheses

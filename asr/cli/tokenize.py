@@ -7,7 +7,8 @@ from typing import Annotated
 import typer
 
 from asr.data.manifest import read_manifest
-from asr.tokens.tokenizer import MODEL_FILE, TokenizerKind, train_tokenizer
+from asr.files import TOKENIZER_FILE
+from asr.tokens.tokenizer import TokenizerKind, train_tokenizer
 
 logger = logging.getLogger(__name__)
 
@@ -35,4 +36,4 @@ def tokenize(
     tokenizer = train_tokenizer(texts, vocab_size=vocab_size, kind=kind)
     out.mkdir(parents=True, exist_ok=True)
     tokenizer.save(out)
-    print(f"{tokenizer.vocab_size} pieces in {out / MODEL_FILE}")
+    print(f"{tokenizer.vocab_size} pieces in {out / TOKENIZER_FILE}")

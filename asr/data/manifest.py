@@ -7,6 +7,7 @@ from dataclasses import dataclass, fields
 from pathlib import Path
 
 from asr.data.json_lines import JsonLinesError, json_field, json_objects
+from asr.files import whole_or_absent
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -89,11 +90,9 @@ def _to_utterance(record: dict[str, object], *, where: str, folder: Path) -> Utt
 def write_manifest(path: Path, utterances: Iterable[Utterance]) -> None:
     """Write a manifest atomically; audio below the manifest's folder is written relative to it."""
     path.parent.mkdir(parents=True, exist_ok=True)
-    part = path.with_name(path.name + ".part")
-    with part.open("w", encoding="utf-8") as stream:
+    with whole_or_absent(path) as part, part.open("w", encoding="utf-8") as stream:
         for utterance in utterances:
             stream.write(json.dumps(_to_record(utterance, path.parent), ensure_ascii=False) + "\n")
-    part.replace(path)
 
 
 def _to_record(utterance: Utterance, folder: Path) -> dict[str, object]:

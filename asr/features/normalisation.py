@@ -8,6 +8,8 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
+from asr.files import write_text
+
 
 @dataclass(frozen=True, kw_only=True)
 class Normalisation:
@@ -24,8 +26,8 @@ class Normalisation:
     frames: int
 
     def save(self, path: Path) -> None:
-        """Write as JSON."""
-        path.write_text(json.dumps(asdict(self)) + "\n", encoding="utf-8")
+        """Write as JSON, atomically."""
+        write_text(path, json.dumps(asdict(self)) + "\n")
 
     @classmethod
     def load(cls, path: Path) -> "Normalisation":

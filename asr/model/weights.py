@@ -7,7 +7,6 @@ import safetensors
 from safetensors.torch import load_file
 from torch import Tensor, nn
 
-WEIGHTS_FILE = "model.safetensors"
 _SHOWN = 3
 
 

@@ -13,6 +13,8 @@ from typing import BinaryIO, cast
 import numpy as np
 from numpy.typing import NDArray
 
+from asr.files import whole_or_absent
+
 SENTENCE_BEGIN = "<s>"
 SENTENCE_END = "</s>"
 UNKNOWN = "<unk>"
@@ -75,7 +77,7 @@ def read_arpa(path: Path, *, highest_order: int | None = None) -> NgramModel:
     if not path.is_file():
         raise FileNotFoundError(f"expected an ARPA file at {path}, found no file; check the path")
     try:
-        with _open(path, "rb") as stream:
+        with _open(path, "rb", gzipped=_is_gzipped(path)) as stream:
             return _Reader(stream, path).read(highest_order)
     except (EOFError, zlib.error, gzip.BadGzipFile) as error:
         raise ArpaError(
@@ -90,9 +92,7 @@ def write_arpa(model: NgramModel, path: Path) -> None:
         model: The model.
         path: The file; gzipped if its name ends in `.gz`.
     """
-    # The end of the name says whether it is gzipped.
-    part = path.with_name(f"part-{path.name}")
-    with _open(part, "wb") as stream:
+    with whole_or_absent(path) as part, _open(part, "wb", gzipped=_is_gzipped(path)) as stream:
         stream.write(b"\\data\\\n")
         for n, order in enumerate(model.orders, start=1):
             stream.write(f"ngram {n}={len(order.grams)}\n".encode())
@@ -111,11 +111,14 @@ def write_arpa(model: NgramModel, path: Path) -> None:
                     columns.append((order.backoffs[rows].astype(np.float64) / _LN10).tolist())
                 stream.write("".join(map(line.__mod__, zip(*columns, strict=True))).encode())
         stream.write(b"\n\\end\\\n")
-    part.replace(path)
 
 
-def _open(path: Path, mode: str) -> BinaryIO:
-    if path.suffix == ".gz":
+def _is_gzipped(path: Path) -> bool:
+    return path.suffix == ".gz"
+
+
+def _open(path: Path, mode: str, *, gzipped: bool) -> BinaryIO:
+    if gzipped:
         return cast(BinaryIO, gzip.open(path, mode, compresslevel=6))
     return cast(BinaryIO, path.open(mode))
 

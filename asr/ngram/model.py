@@ -10,15 +10,13 @@ import tomli_w
 from pydantic import Field
 from pydantic.dataclasses import dataclass
 
+from asr.files import ARPA_FILE, LM_DESCRIPTION_FILE, TOKENIZER_FILE, write_text
 from asr.ngram.arpa import SENTENCE_BEGIN, SENTENCE_END, UNKNOWN, NgramModel, read_arpa, write_arpa
 from asr.ngram.estimate import estimate
 from asr.ngram.table import NgramTable
 from asr.schema import STRICT, parse
 from asr.tokens.text_corpus import TextCorpus
-from asr.tokens.tokenizer import MODEL_FILE, Tokenizer
-
-ARPA_FILE = "ngram.arpa"
-DESCRIPTION_FILE = "lm.toml"
+from asr.tokens.tokenizer import Tokenizer
 
 
 @dataclass(frozen=True, kw_only=True, config=STRICT)
@@ -102,9 +100,7 @@ def train_ngram(
     write_arpa(model, out / ARPA_FILE)
     tokenizer.save(out)
     # Last, as its presence says that the others are whole.
-    part = out / f"{DESCRIPTION_FILE}.part"
-    part.write_text(tomli_w.dumps(dataclasses.asdict(description)), encoding="utf-8")
-    part.replace(out / DESCRIPTION_FILE)
+    write_text(out / LM_DESCRIPTION_FILE, tomli_w.dumps(dataclasses.asdict(description)))
     return model
 
 
@@ -121,15 +117,15 @@ def load_ngram(folder: Path) -> NgramLanguageModel:
         FileNotFoundError: The folder or a file in it is missing.
         ValueError: A file is damaged or does not belong to the others.
     """
-    description = parse(NgramDescription, read_description(folder), where=DESCRIPTION_FILE)
-    tokenizer = Tokenizer.load(folder / MODEL_FILE, digest=description.tokenizer_sha256)
+    description = parse(NgramDescription, read_description(folder), where=LM_DESCRIPTION_FILE)
+    tokenizer = Tokenizer.load(folder / TOKENIZER_FILE, digest=description.tokenizer_sha256)
     path = folder / ARPA_FILE
     if not path.exists():
         path = path.with_name(f"{ARPA_FILE}.gz")
     model = read_arpa(path)
     if len(model.orders) != description.order:
         raise ValueError(
-            f"{path}: expected order {description.order}, as {DESCRIPTION_FILE} says, found "
+            f"{path}: expected order {description.order}, as {LM_DESCRIPTION_FILE} says, found "
             f"{len(model.orders)}; copy the folder anew"
         )
     try:
@@ -146,7 +142,7 @@ def read_description(folder: Path) -> dict[str, Any]:
         FileNotFoundError: There is no such file.
         ValueError: The file is no TOML, or `folder` is a file.
     """
-    path = folder / DESCRIPTION_FILE
+    path = folder / LM_DESCRIPTION_FILE
     if folder.is_file():
         raise ValueError(
             f"expected a folder of a language model over token pieces, found the file {folder}; "
@@ -154,7 +150,7 @@ def read_description(folder: Path) -> dict[str, Any]:
         )
     if not path.is_file():
         raise FileNotFoundError(
-            f"expected a language model with {DESCRIPTION_FILE} at {folder}, found "
+            f"expected a language model with {LM_DESCRIPTION_FILE} at {folder}, found "
             f"{'none' if folder.is_dir() else 'no folder'}; make one with `asr lm train`"
         )
     try:

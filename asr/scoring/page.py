@@ -1,7 +1,6 @@
 """A score as one HTML page that needs nothing beside it: numbers, plots, every utterance."""
 
 import base64
-import contextlib
 import hashlib
 import json
 from collections.abc import Iterable, Iterator, Mapping, Sequence
@@ -13,6 +12,7 @@ from typing import Any, Literal
 import jinja2
 
 from asr.data.manifest import Utterance
+from asr.files import PROVENANCE_FILE, whole_or_absent
 from asr.scoring.intervals import FEW_UNITS
 from asr.scoring.page_audio import audio_urls, check_embeddable, embedded_audio
 from asr.scoring.page_data import SYSTEM_LABELS, System, make_data
@@ -98,15 +98,8 @@ def write_page(
         few_units=FEW_UNITS,
     )
     path.parent.mkdir(parents=True, exist_ok=True)
-    part = path.with_name(path.name + ".part")
-    try:
-        with part.open("w", encoding="utf-8") as stream:
-            stream.writelines(chunks)
-        part.replace(path)
-    except BaseException:
-        with contextlib.suppress(OSError):
-            part.unlink()
-        raise
+    with whole_or_absent(path) as part, part.open("w", encoding="utf-8") as stream:
+        stream.writelines(chunks)
 
 
 def _summaries(
@@ -135,7 +128,7 @@ def _modified(path: Path) -> str:
 def _provenance(hypotheses: Path) -> Iterator[tuple[str, str]]:
     """The record of the experiment folder that the hypotheses lie in, one line a value."""
     folder = hypotheses.absolute().parent
-    for path in (folder / "provenance.json", folder.parent / "provenance.json"):
+    for path in (folder / PROVENANCE_FILE, folder.parent / PROVENANCE_FILE):
         if not path.is_file():
             continue
         try:

@@ -10,11 +10,11 @@ from typing import Literal
 
 import sentencepiece
 
+from asr.files import TOKENIZER_FILE, write_atomically
 from asr.tokens.normaliser import normalise
 
 logger = logging.getLogger(__name__)
 
-MODEL_FILE = "tokenizer.model"
 TokenizerKind = Literal["unigram", "bpe", "char"]
 
 _BLANK_SYMBOL = "\u2581"
@@ -64,7 +64,7 @@ class Tokenizer:
             FileNotFoundError: There is no such file.
             ValueError: The file is no SentencePiece model, or has another digest.
         """
-        file = path / MODEL_FILE if path.is_dir() else path
+        file = path / TOKENIZER_FILE if path.is_dir() else path
         if not file.is_file():
             raise FileNotFoundError(
                 f"expected a tokenizer at {file}, found no file; make one with `asr tokenize`"
@@ -82,11 +82,9 @@ class Tokenizer:
 
     def save(self, path: Path) -> None:
         """Write the model atomically to `path`, or to `tokenizer.model` in it if it is a folder."""
-        file = path / MODEL_FILE if path.is_dir() else path
+        file = path / TOKENIZER_FILE if path.is_dir() else path
         file.parent.mkdir(parents=True, exist_ok=True)
-        part = file.with_name(file.name + ".part")
-        part.write_bytes(self._model)
-        part.replace(file)
+        write_atomically(file, lambda stream: stream.write(self._model))
 
     @property
     def vocab_size(self) -> int:

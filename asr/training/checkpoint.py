@@ -11,7 +11,7 @@ import safetensors.torch
 import torch
 from torch import Tensor
 
-from asr.training.files import first_line, write_atomically
+from asr.files import first_line, write_atomically
 
 logger = logging.getLogger(__name__)
 

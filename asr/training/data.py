@@ -21,11 +21,11 @@ from asr.data.manifest import Utterance, read_manifest
 from asr.features.augmentation import WaveformAugment
 from asr.features.extractor import FeaturesConfig, LogMel
 from asr.features.normalisation import Normalisation, estimate_normalisation
+from asr.files import Experiment
 from asr.model import CtcModel
 from asr.model.ctc import minimum_frames
 from asr.tokens.normaliser import normalise
 from asr.tokens.tokenizer import Tokenizer
-from asr.training.experiment import Experiment
 
 _NORMALISATION_UTTERANCES = 500
 
@@ -121,9 +121,7 @@ def load_normalisation(
     if fabric.is_global_zero and not experiment.normalisation.is_file():
         stride = math.ceil(len(utterances) / _NORMALISATION_UTTERANCES)
         statistics = estimate_normalisation(_log_mels(config, utterances[::stride]))
-        part = experiment.normalisation.with_name(experiment.normalisation.name + ".part")
-        statistics.save(part)
-        part.replace(experiment.normalisation)
+        statistics.save(experiment.normalisation)
     fabric.barrier()
     return Normalisation.load(experiment.normalisation)
 

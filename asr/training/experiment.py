@@ -6,7 +6,6 @@ import logging
 import platform
 import subprocess
 import sys
-from dataclasses import dataclass
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
@@ -15,11 +14,10 @@ import torch
 from pydantic import TypeAdapter
 
 from asr.config import AnyExperimentConfig, load_config_as, save_config
-from asr.model.weights import WEIGHTS_FILE
+from asr.files import TOKENIZER_FILE, Experiment, write_atomically
 from asr.tokens.normaliser import NORMALISER_VERSION
 from asr.tokens.tokenizer import Tokenizer
 from asr.training.checkpoint import latest_checkpoint
-from asr.training.files import write_atomically
 
 logger = logging.getLogger(__name__)
 
@@ -47,57 +45,6 @@ _PACKAGES = (
     "numpy",
     "soundfile",
 )
-
-
-@dataclass(frozen=True)
-class Experiment:
-    """Paths inside an experiment folder.
-
-    Args:
-        root: The folder.
-    """
-
-    root: Path
-
-    @property
-    def config(self) -> Path:
-        """The resolved config."""
-        return self.root / "config.toml"
-
-    @property
-    def tokenizer(self) -> Path:
-        """The tokenizer."""
-        return self.root / "tokenizer.model"
-
-    @property
-    def weights(self) -> Path:
-        """The averaged weights."""
-        return self.root / WEIGHTS_FILE
-
-    @property
-    def normalisation(self) -> Path:
-        """Statistics of the features."""
-        return self.root / "normalisation.json"
-
-    @property
-    def checkpoints(self) -> Path:
-        """Folder of the checkpoints."""
-        return self.root / "checkpoints"
-
-    @property
-    def metrics(self) -> Path:
-        """The table of metrics."""
-        return self.root / "metrics.csv"
-
-    @property
-    def events(self) -> Path:
-        """Folder of the TensorBoard events."""
-        return self.root / "tensorboard"
-
-    @property
-    def provenance(self) -> Path:
-        """What the weights were made from."""
-        return self.root / "provenance.json"
 
 
 def open_experiment(
@@ -229,7 +176,7 @@ def _provenance(config: AnyExperimentConfig, init: Path | None) -> dict[str, Any
     files = {
         "train": Path(str(config.data.train)),
         "validation": Path(str(config.data.validation)),
-        "tokenizer": tokenizer / "tokenizer.model" if tokenizer.is_dir() else tokenizer,
+        "tokenizer": tokenizer / TOKENIZER_FILE if tokenizer.is_dir() else tokenizer,
     }
     for name, path in files.items():
         if not path.is_file():

@@ -3,8 +3,9 @@
 import logging
 from pathlib import Path
 
+from asr.files import WEIGHTS_FILE
 from asr.model.ctc_model import CtcModel
-from asr.model.weights import WEIGHTS_FILE, load_weights, read_weights
+from asr.model.weights import load_weights, read_weights
 
 logger = logging.getLogger(__name__)
 

@@ -18,13 +18,11 @@ from asr.data.token_stream import (
     join_sentences,
     segment_batch,
 )
+from asr.files import LM_DESCRIPTION_FILE, Experiment, write_atomically
 from asr.model.language_model import LanguageModel
-from asr.ngram.model import DESCRIPTION_FILE
 from asr.tokens.text_corpus import TextCorpus, read_text_corpus
 from asr.tokens.tokenizer import Tokenizer
 from asr.training.engine import largest_over_processes, sum_over_processes
-from asr.training.experiment import Experiment
-from asr.training.files import write_atomically
 from asr.training.learner import Learner
 from asr.training.objective import Objective
 from asr.training.seeding import seed_weights
@@ -154,7 +152,7 @@ def _parts(
     tokenizer = Tokenizer.load(experiment.tokenizer)
     if fabric.is_global_zero:
         description = tomli_w.dumps({"type": "transformer", "tokenizer_sha256": tokenizer.digest})
-        path = experiment.root / DESCRIPTION_FILE
+        path = experiment.root / LM_DESCRIPTION_FILE
         write_atomically(path, lambda stream: stream.write(description.encode()))
     seed_weights(config.training.seed)
     model = LanguageModel(config.model, vocab_size=tokenizer.vocab_size)

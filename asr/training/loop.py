@@ -8,6 +8,7 @@ from lightning.fabric import Fabric
 from torch import Tensor
 
 from asr.data.loader import ResumableLoader
+from asr.files import Experiment
 from asr.training.averaging import EpochMean
 from asr.training.checkpoint import (
     Checkpoint,
@@ -17,7 +18,7 @@ from asr.training.checkpoint import (
 )
 from asr.training.config import TrainingConfig
 from asr.training.engine import sum_over_processes
-from asr.training.experiment import Experiment, read_provenance, write_provenance
+from asr.training.experiment import read_provenance, write_provenance
 from asr.training.guard import FiniteGuard, StepRecord
 from asr.training.learner import Learner
 from asr.training.metrics import MetricsWriter

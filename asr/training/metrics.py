@@ -8,7 +8,7 @@ from pathlib import Path
 
 from torch.utils.tensorboard import SummaryWriter
 
-from asr.training.files import write_atomically
+from asr.files import write_atomically
 
 logger = logging.getLogger(__name__)
 

@@ -8,8 +8,8 @@ import torch
 
 from asr.data.batch import Batch
 from asr.data.manifest import Utterance
-from asr.model.devices import is_out_of_memory
-from asr.training.files import first_line
+from asr.devices import is_out_of_memory
+from asr.files import first_line
 from asr.training.learner import Learner
 from asr.training.objective import TrainingBatch
 

@@ -11,12 +11,13 @@ from asr.data.batch import Batch
 from asr.features.extractor import FeatureExtractor
 from asr.features.normalisation import Normalisation
 from asr.features.spec_augment import SpecAugment
+from asr.files import Experiment
 from asr.model import CtcModel, build_model
 from asr.tokens.tokenizer import Tokenizer
 from asr.training.consistency import more_time_masks
 from asr.training.data import TrainingData, load_data, load_normalisation
 from asr.training.dry_run import DryRun, dry_run_training
-from asr.training.experiment import Experiment, read_provenance
+from asr.training.experiment import read_provenance
 from asr.training.initialise import initialise_from
 from asr.training.learner import Learner
 from asr.training.objective import CtcObjective
@@ -79,7 +80,7 @@ def _parts(config: ExperimentConfig, fabric: Fabric, experiment: Experiment, beg
     normalisation = load_normalisation(config.features, data.utterances, experiment, fabric=fabric)
     source = read_provenance(experiment)["init"]
     if begins and source is not None:
-        theirs = Path(source) / "tokenizer.model"
+        theirs = Experiment(Path(source)).tokenizer
         same = theirs.is_file() and theirs.read_bytes() == experiment.tokenizer.read_bytes()
         initialise_from(model, Path(source), same_tokenizer=same)
     return Parts(

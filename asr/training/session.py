@@ -9,15 +9,11 @@ from lightning.fabric import Fabric
 
 from asr.config import AnyExperimentConfig
 from asr.data.loader import ResumableLoader
+from asr.files import Experiment
 from asr.training.checkpoint import Progress, latest_checkpoint, load_checkpoint
 from asr.training.config import TrainingConfig
 from asr.training.engine import launch
-from asr.training.experiment import (
-    Experiment,
-    open_experiment,
-    read_provenance,
-    write_provenance,
-)
+from asr.training.experiment import open_experiment, read_provenance, write_provenance
 from asr.training.learner import Learner
 from asr.training.loop import TrainingLoop
 from asr.training.metrics import MetricsWriter

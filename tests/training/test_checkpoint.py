@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 import torch
 
+from asr.files import write_atomically
 from asr.model.weights import read_weights
 from asr.training.checkpoint import (
     Checkpoint,
@@ -17,7 +18,6 @@ from asr.training.checkpoint import (
     save_checkpoint,
     save_weights,
 )
-from asr.training.files import write_atomically
 
 
 def _checkpoint(step: int) -> Checkpoint:

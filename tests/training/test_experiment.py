@@ -7,8 +7,9 @@ from pathlib import Path
 import pytest
 
 from asr.config import ExperimentConfig, load_config
+from asr.files import Experiment
 from asr.tokens.normaliser import NORMALISER_VERSION
-from asr.training.experiment import Experiment, open_experiment, read_provenance
+from asr.training.experiment import open_experiment, read_provenance
 
 LoadConfig = Callable[..., ExperimentConfig]
 

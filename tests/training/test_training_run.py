@@ -12,11 +12,12 @@ import torch
 
 import asr.recognizer
 from asr.config import ExperimentConfig
+from asr.files import Experiment
 from asr.model.weights import read_weights
 from asr.tokens.tokenizer import Tokenizer, train_tokenizer
 from asr.training import engine
 from asr.training.checkpoint import latest_checkpoint, load_checkpoint, save_checkpoint
-from asr.training.experiment import Experiment, read_provenance
+from asr.training.experiment import read_provenance
 from asr.training.learner import Learner
 from asr.training.run import train
 from asr.training.step_module import CtcStep

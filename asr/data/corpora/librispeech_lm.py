@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from asr.data.download import ArchiveError, DownloadProgress, Retries, download_file
+from asr.files import whole_or_absent
 
 logger = logging.getLogger(__name__)
 
@@ -117,20 +118,15 @@ def prepare(root: Path, out: Path, *, files: Sequence[str] | None) -> Iterator[L
 def _put(source: Path, out: Path) -> LmFile:
     unpacked = source.name.endswith(_ARPA_SUFFIX)
     target = out / (source.name.removesuffix(".gz") if unpacked else source.name)
-    part = target.with_name(target.name + ".part")
-    try:
-        with _intact(source) as stream:
-            if unpacked:
-                contents = _unpack_arpa(source, stream, part)
-            else:
-                lines = sum(1 for line in stream if line.strip())
-                if not lines:
-                    raise _damaged(source, "no line")
-                contents = f"{lines} lines"
-                shutil.copyfile(source, part)
-        part.replace(target)
-    finally:
-        part.unlink(missing_ok=True)
+    with whole_or_absent(target) as part, _intact(source) as stream:
+        if unpacked:
+            contents = _unpack_arpa(source, stream, part)
+        else:
+            lines = sum(1 for line in stream if line.strip())
+            if not lines:
+                raise _damaged(source, "no line")
+            contents = f"{lines} lines"
+            shutil.copyfile(source, part)
     return LmFile(path=target, contents=contents)
 
 

@@ -7,6 +7,7 @@ from typing import Self
 
 from asr.decoding.hypothesis import Hypothesis
 from asr.decoding.hypothesis_file import HypothesisRecord, clear_write_errors
+from asr.files import write_text
 
 # Of Linux's, macOS's and Windows' file systems.
 _MAX_NAME_BYTES = 255
@@ -55,20 +56,7 @@ class FolderWriter:
                 "give each hypothesis its own id"
             )
         path = self.path / (record.id + self._suffix)
-        # A short name: the file's own may be as long as the file system allows.
-        part = path.with_name(f".{os.getpid()}.part")
-        text = self._format_file(record.hypothesis)
-        with clear_write_errors(path):
-            path.parent.mkdir(parents=True, exist_ok=True)
-            try:
-                with part.open("w", encoding="utf-8") as stream:
-                    stream.write(text)
-                    stream.flush()
-                    os.fsync(stream.fileno())
-                part.replace(path)
-            except BaseException:
-                part.unlink(missing_ok=True)
-                raise
+        write_text(path, self._format_file(record.hypothesis))
         self._ids.add(record.id)
 
     def finish(self, order: Sequence[str] | None = None) -> None:
