@@ -12,7 +12,7 @@ from pydantic.dataclasses import dataclass
 from asr.data.loader import DataConfig
 from asr.data.token_stream import TextDataConfig
 from asr.features.augmentation import AugmentationConfig
-from asr.features.extractor import FeaturesConfig
+from asr.features.frontend import FeaturesConfig
 from asr.files import write_text
 from asr.model.encoders import EncoderConfig, parse_encoder
 from asr.model.language_model import LanguageModelConfig

@@ -28,7 +28,7 @@ from asr.decoding.longform import CountedBlocks, LongformConfig
 from asr.decoding.streaming import RecognitionStream
 from asr.decoding.transcripts import transcripts
 from asr.devices import find_device
-from asr.features.extractor import FeatureExtractor
+from asr.features.frontend import FeatureExtractor
 from asr.features.normalisation import Normalisation
 from asr.files import (
     CONFIG_FILE,

@@ -15,7 +15,7 @@ from asr.decoding.beam import BeamConfig, BeamSearch
 from asr.decoding.decoder import Decoder
 from asr.decoding.greedy import GreedyDecoder
 from asr.decoding.lexicon import LexiconConfig, LexiconDecoder
-from asr.features.extractor import FeatureExtractor, Features, LogMel
+from asr.features.frontend import FeatureExtractor, Features, LogMel
 from asr.features.normalisation import estimate_normalisation
 from asr.model import CtcModel, build_model
 from asr.recognizer import Recognizer, load

@@ -12,9 +12,9 @@ _FILES = sorted(_ROOT.rglob("*.py"))
 # A module may import from its own layer and the layers before it.
 _LAYERS = (
     ("asr.schema", "asr.lengths", "asr.files", "asr.devices"),
+    ("asr.tokens",),
     ("asr.data",),
     ("asr.features",),
-    ("asr.tokens",),
     ("asr.ngram",),
     ("asr.model",),
     ("asr.decoding",),

@@ -13,7 +13,7 @@ from torch.nn.utils.rnn import pad_sequence
 from asr.decoding.acoustic_model import AcousticModel, Posteriors
 from asr.decoding.decoder import Decoder
 from asr.decoding.longform import LongformConfig, LongformMethod
-from asr.features.extractor import FeatureExtractor, FeaturesConfig
+from asr.features.frontend import FeatureExtractor, FeaturesConfig
 from asr.features.normalisation import Normalisation
 from asr.recognizer import Recognizer, load
 from asr.tokens.tokenizer import Tokenizer

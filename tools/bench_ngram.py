@@ -12,8 +12,8 @@ from pathlib import Path
 
 import torch
 
+from asr.data.text_corpus import read_text_corpus
 from asr.ngram.model import load_ngram
-from asr.tokens.text_corpus import read_text_corpus
 
 
 def main() -> None:

@@ -25,7 +25,7 @@ from pathlib import Path
 
 import torch
 
-from asr.features.extractor import FeaturesConfig
+from asr.features.frontend import FeaturesConfig
 from tools.peers.environment import prepare
 from tools.peers.pool import Pool
 from tools.peers.shape import Shape, useful_flops

@@ -21,7 +21,7 @@ from torch import Tensor
 
 from asr.config import load_config
 from asr.decoding.acoustic_model import AcousticModel
-from asr.features.extractor import FeatureExtractor, FeaturesConfig
+from asr.features.frontend import FeatureExtractor, FeaturesConfig
 from asr.features.normalisation import Normalisation
 from asr.model import CtcModel, build_model
 from asr.recognizer import Recognizer

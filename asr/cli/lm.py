@@ -12,10 +12,10 @@ from asr.cli.lm_rescore import rescore
 from asr.cli.lm_tune import tune
 from asr.cli.outputs import check_outputs
 from asr.cli.train import report_outcome
+from asr.data.text_corpus import normalised_sentences, read_text_corpus
 from asr.files import write_text
 from asr.ngram.arpa import NgramModel
 from asr.scoring.perplexity import Perplexity
-from asr.tokens.text_corpus import normalised_sentences, read_text_corpus
 from asr.tokens.tokenizer import Tokenizer
 
 app = typer.Typer(

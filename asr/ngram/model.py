@@ -10,12 +10,12 @@ import tomli_w
 from pydantic import Field
 from pydantic.dataclasses import dataclass
 
+from asr.data.text_corpus import TextCorpus
 from asr.files import ARPA_FILE, LM_DESCRIPTION_FILE, TOKENIZER_FILE, write_text
 from asr.ngram.arpa import SENTENCE_BEGIN, SENTENCE_END, UNKNOWN, NgramModel, read_arpa, write_arpa
 from asr.ngram.estimate import estimate
 from asr.ngram.table import NgramTable
 from asr.schema import STRICT, parse
-from asr.tokens.text_corpus import TextCorpus
 from asr.tokens.tokenizer import Tokenizer
 
 

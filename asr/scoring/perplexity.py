@@ -4,7 +4,7 @@ import math
 from dataclasses import dataclass
 from typing import Any
 
-from asr.tokens.text_corpus import TextCorpus
+from asr.data.text_corpus import TextCorpus
 
 
 @dataclass(frozen=True, kw_only=True)

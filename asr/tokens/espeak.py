@@ -1,66 +1,54 @@
-"""Words to phones with espeak-ng: a program of its own, because espeak-ng is GPL.
+"""Runs espeak-ng, which is GPL, in processes of its own."""
 
-Nothing of Attune imports this file, and it imports nothing of Attune. Standard input holds one JSON
-object {voice, texts}; printed is one JSON list, the phones of each text in IPA, or null where there
-is no such voice.
-"""
-
-import ctypes
-import json
-import os
+import importlib.util
+import subprocess
 import sys
+from pathlib import Path
 
-# Names and values of espeak-ng's speak_lib.h.
-_AUDIO_OUTPUT_SYNCHRONOUS = 2
-_INITIALIZE_DONT_EXIT = 0x8000
-_CHARS_UTF8 = 1
-_PHONEMES_IPA = 2
+PACKAGE = "espeakng-loader"
 
 
-class Engine:
-    """The loaded library, with the data folder of the same package."""
+def require_espeak(purpose: str) -> None:
+    """Check that the package is there.
 
-    def __init__(self) -> None:
-        import espeakng_loader
+    Args:
+        purpose: What it is wanted for, as the error says it.
 
-        self._library = ctypes.CDLL(espeakng_loader.get_library_path())
-        data = espeakng_loader.get_data_path()
-        # The library has the path of its build machine compiled in, so the folder is always given.
-        if (
-            self._library.espeak_Initialize(
-                _AUDIO_OUTPUT_SYNCHRONOUS, 0, os.fsencode(data), _INITIALIZE_DONT_EXIT
-            )
-            < 0
-        ):
-            raise RuntimeError(f"expected espeak-ng with {data}, found that it does not start")
-        self._library.espeak_TextToPhonemes.restype = ctypes.c_char_p
-
-    def select(self, voice: str) -> bool:
-        """Take a voice; whether there is one of that name."""
-        status: int = self._library.espeak_SetVoiceByName(voice.encode())
-        return status == 0
-
-    def phones(self, text: str) -> str:
-        """The phones of a text, clause by clause."""
-        rest = ctypes.c_char_p(text.encode())
-        clauses = []
-        while rest:
-            clauses.append(
-                self._library.espeak_TextToPhonemes(
-                    ctypes.byref(rest), _CHARS_UTF8, _PHONEMES_IPA
-                ).decode()
-            )
-        return " ".join(clauses)
+    Raises:
+        FileNotFoundError: It is not installed.
+    """
+    if importlib.util.find_spec("espeakng_loader") is None:
+        raise FileNotFoundError(
+            f"expected the package {PACKAGE} for {purpose}, found none; "
+            "run: tools/setup.sh synthetic"
+        )
 
 
-def main() -> None:
-    """Answer the one question on standard input."""
-    question = json.load(sys.stdin)
-    engine = Engine()
-    known = engine.select(question["voice"])
-    answer = [engine.phones(text) for text in question["texts"]] if known else None
-    print(json.dumps(answer))  # noqa: T201 - the answer to the parent
+def run_espeak(program: Path, question: str, *, task: str) -> str:
+    """Run a program that loads espeak-ng.
 
+    Args:
+        program: A Python file that imports nothing of Attune.
+        question: Its standard input.
+        task: What espeak-ng is to do, as the error says it.
 
-if __name__ == "__main__":
-    main()
+    Returns:
+        Its standard output.
+
+    Raises:
+        ChildProcessError: It failed; the message ends with what it said.
+    """
+    # -P keeps the modules beside the program out of its way.
+    run = subprocess.run(
+        [sys.executable, "-P", str(program)],
+        input=question,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    if run.returncode != 0:
+        said = (run.stderr.strip() or "nothing").splitlines()[-1]
+        raise ChildProcessError(
+            f"expected espeak-ng to {task}, found exit status {run.returncode}; it said: {said}"
+        )
+    return run.stdout

@@ -6,7 +6,7 @@ import re
 from collections.abc import Iterable
 from pathlib import Path
 
-from asr.data.espeak import require_espeak, run_espeak
+from asr.tokens.espeak import require_espeak, run_espeak
 from asr.tokens.normaliser import normalise
 
 logger = logging.getLogger(__name__)
@@ -40,7 +40,7 @@ def pronounce(words: Iterable[str], *, voice: str) -> dict[str, str]:
     texts = [word if len(word) > 1 else f"{word} {word}" for word in distinct]
     question = {"voice": voice, "texts": [text.lower() for text in texts]}
     printed = run_espeak(
-        Path(__file__).with_name("espeak.py"),
+        Path(__file__).with_name("espeak_phones.py"),
         json.dumps(question),
         task=f"give phones of {len(distinct)} words",
     )

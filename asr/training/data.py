@@ -19,7 +19,7 @@ from asr.data.loader import (
 )
 from asr.data.manifest import Utterance, read_manifest
 from asr.features.augmentation import WaveformAugment
-from asr.features.extractor import FeaturesConfig, LogMel
+from asr.features.frontend import FeaturesConfig, LogMel
 from asr.features.normalisation import Normalisation, estimate_normalisation
 from asr.files import Experiment
 from asr.model import CtcModel

@@ -11,6 +11,7 @@ from lightning.fabric import Fabric
 from torch import Tensor, nn
 
 from asr.config import LanguageModelExperimentConfig
+from asr.data.text_corpus import TextCorpus, read_text_corpus
 from asr.data.token_stream import (
     SegmentLoader,
     TextDataConfig,
@@ -20,7 +21,6 @@ from asr.data.token_stream import (
 )
 from asr.files import LM_DESCRIPTION_FILE, Experiment, write_atomically
 from asr.model.language_model import LanguageModel
-from asr.tokens.text_corpus import TextCorpus, read_text_corpus
 from asr.tokens.tokenizer import Tokenizer
 from asr.training.engine import largest_over_processes, sum_over_processes
 from asr.training.learner import Learner

@@ -9,7 +9,7 @@ import torch
 from torch import Tensor, nn
 
 from asr.data.batch import Batch
-from asr.features.extractor import FeatureExtractor
+from asr.features.frontend import FeatureExtractor
 from asr.features.spec_augment import SpecAugment
 from asr.model.ctc_model import CtcModel
 from asr.model.trainable import Trainable

@@ -8,7 +8,7 @@ from lightning.fabric import Fabric
 
 from asr.config import ExperimentConfig
 from asr.data.batch import Batch
-from asr.features.extractor import FeatureExtractor
+from asr.features.frontend import FeatureExtractor
 from asr.features.normalisation import Normalisation
 from asr.features.spec_augment import SpecAugment
 from asr.files import Experiment

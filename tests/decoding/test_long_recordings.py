@@ -6,7 +6,7 @@ import torch
 from asr.claims.cost import peak_bytes
 from asr.decoding.long_recordings import cut_recording, pass_bytes
 from asr.decoding.longform import LongformConfig, LongformMethod
-from asr.features.extractor import FeaturesConfig
+from asr.features.frontend import FeaturesConfig
 from asr.model.attention import ATTENTION
 from asr.model.encoders import ENCODERS
 from asr.recognizer import load

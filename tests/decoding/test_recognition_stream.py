@@ -13,7 +13,7 @@ from asr.decoding.decoder import Decoder
 from asr.decoding.greedy import GreedyDecoder
 from asr.decoding.hypothesis import Hypothesis
 from asr.decoding.streaming import RecognitionStream, StreamBatch
-from asr.features.extractor import FeaturesConfig
+from asr.features.frontend import FeaturesConfig
 from asr.model.attention import OFFLINE, Mode, chunked
 from asr.recognizer import Recognizer
 from asr.tokens.tokenizer import Tokenizer

@@ -4,7 +4,7 @@ import pytest
 import torch
 
 from asr.decoding.streaming import StreamBatch
-from asr.features.extractor import FeaturesConfig
+from asr.features.frontend import FeaturesConfig
 from asr.model.attention import ATTENTION, Mode, chunked
 from asr.model.encoders import ENCODERS
 from asr.tokens.tokenizer import Tokenizer

@@ -3,8 +3,8 @@ import math
 import numpy as np
 import pytest
 
+from asr.data.text_corpus import TextCorpus
 from asr.scoring.perplexity import Perplexity
-from asr.tokens.text_corpus import TextCorpus
 
 
 def test_ends_of_sentences_count() -> None:

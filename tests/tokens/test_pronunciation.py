@@ -45,7 +45,7 @@ def test_unknown_voice() -> None:
 
 def test_failing_engine(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     monkeypatch.setattr(importlib.util, "find_spec", lambda _: object())
-    (tmp_path / "espeak.py").write_text("raise SystemExit('no such library')")
+    (tmp_path / "espeak_phones.py").write_text("raise SystemExit('no such library')")
     monkeypatch.setattr(pronunciation, "__file__", str(tmp_path / "pronunciation.py"))
     with pytest.raises(ChildProcessError, match=r"found exit status 1; it said: no such library$"):
         pronounce(["A"], voice="en-us")

@@ -12,7 +12,7 @@ from torch import Tensor
 
 from asr.config import ExperimentConfig, load_config
 from asr.data.batch import Batch
-from asr.features.extractor import FeatureExtractor, FeaturesConfig
+from asr.features.frontend import FeatureExtractor, FeaturesConfig
 from asr.features.spec_augment import SpecAugment, SpecAugmentConfig
 from asr.model import CtcModel
 from asr.model.ctc import ctc_losses

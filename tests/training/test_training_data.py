@@ -13,7 +13,7 @@ from torch import Tensor
 from asr.config import ExperimentConfig
 from asr.data.audio import read_audio
 from asr.data.manifest import Utterance, read_manifest, write_manifest
-from asr.features.extractor import LogMel
+from asr.features.frontend import LogMel
 from asr.features.normalisation import estimate_normalisation
 from asr.files import Experiment
 from asr.model import build_model

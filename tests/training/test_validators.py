@@ -12,8 +12,8 @@ from torch import Tensor
 
 from asr.data.batch import Batch
 from asr.data.loader import EvaluationLoader
+from asr.data.text_corpus import TextCorpus
 from asr.data.token_stream import TextDataConfig, TokenBatch
-from asr.tokens.text_corpus import TextCorpus
 from asr.tokens.tokenizer import Tokenizer
 from asr.training.language_model import LanguageModelValidator
 from asr.training.learner import Learner

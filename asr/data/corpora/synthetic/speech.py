@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from asr.data.corpora.synthetic.plan import PlannedUtterance
-from asr.data.espeak import PACKAGE, require_espeak, run_espeak
+from asr.tokens.espeak import PACKAGE, require_espeak, run_espeak
 
 ENGINE_RATE_HZ = 22050
 _SAMPLE_BYTES = 2
@@ -81,7 +81,7 @@ def _run_engine(share: list[PlannedUtterance], folder: Path) -> list[SpokenUtter
     paths = [folder / f"{utterance.id}.pcm" for utterance in share]
     lines = [json.dumps(_job(*item)) + "\n" for item in zip(share, paths, strict=True)]
     printed = run_espeak(
-        Path(__file__).with_name("espeak.py"),
+        Path(__file__).with_name("espeak_speech.py"),
         "".join(lines),
         task=f"speak {len(share)} utterances",
     )

@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from asr.tokens.text_corpus import read_text_corpus
+from asr.data.text_corpus import read_text_corpus
 from asr.tokens.tokenizer import Tokenizer
 
 

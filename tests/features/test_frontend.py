@@ -2,7 +2,7 @@ import pytest
 import torch
 import torchaudio
 
-from asr.features.extractor import FeatureExtractor, FeaturesConfig, LogMel
+from asr.features.frontend import FeatureExtractor, FeaturesConfig, LogMel
 from asr.features.normalisation import Normalisation
 
 _UNIT = Normalisation(mean=(0.0,) * 80, standard_deviation=(1.0,) * 80, frames=1)
@@ -77,7 +77,7 @@ def test_slices_of_long_audio_are_the_whole(monkeypatch: pytest.MonkeyPatch) -> 
     waveform = torch.randn(2, 9000, generator=torch.Generator().manual_seed(0))
     lengths = torch.tensor([9000, 4000])
     whole = LogMel(FeaturesConfig())(waveform, lengths).features
-    monkeypatch.setattr("asr.features.extractor._SLICE_FRAMES", 7)
+    monkeypatch.setattr("asr.features.frontend._SLICE_FRAMES", 7)
     torch.testing.assert_close(LogMel(FeaturesConfig())(waveform, lengths).features, whole)
 
 
