@@ -10,6 +10,7 @@ from typing import Any
 from torch import Tensor
 
 from asr.config import load_config
+from asr.ctc import build_model
 from asr.data.manifest import Utterance
 from asr.decoding.acoustic_model import AcousticModel
 from asr.decoding.audio_input import (
@@ -37,7 +38,6 @@ from asr.files import (
     TOKENIZER_FILE,
     WEIGHTS_FILE,
 )
-from asr.model import build_model
 from asr.model.weights import load_weights, read_weights
 from asr.tokens.tokenizer import Tokenizer
 

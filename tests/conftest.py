@@ -11,13 +11,13 @@ import torch
 from numpy.typing import NDArray
 
 from asr.config import load_config
+from asr.ctc import CtcModel, build_model
 from asr.decoding.beam import BeamConfig, BeamSearch
 from asr.decoding.decoder import Decoder
 from asr.decoding.greedy import GreedyDecoder
 from asr.decoding.lexicon import LexiconConfig, LexiconDecoder
 from asr.features.frontend import FeatureExtractor, Features, LogMel
 from asr.features.normalisation import estimate_normalisation
-from asr.model import CtcModel, build_model
 from asr.recognizer import Recognizer, load
 from asr.tokens.tokenizer import Tokenizer, train_tokenizer
 from asr.training.checkpoint import save_weights

@@ -17,6 +17,7 @@ _LAYERS = (
     ("asr.features",),
     ("asr.ngram",),
     ("asr.model",),
+    ("asr.ctc",),
     ("asr.decoding",),
     ("asr.scoring",),
     # Every section lives with its part; this one holds nothing but the section.

@@ -4,7 +4,7 @@ import pytest
 import torch
 
 from asr.config import load_config, save_config
-from asr.model import build_model
+from asr.ctc import build_model
 from asr.model.attention import ATTENTION
 
 _RECIPE = Path(__file__).parent.parent / "recipes" / "librispeech"

@@ -7,7 +7,7 @@ import pytest
 import safetensors.torch
 import torch
 
-from asr.model import CtcModel
+from asr.ctc import CtcModel
 from asr.recognizer import load
 
 

@@ -21,7 +21,7 @@ import torch
 from asr.claims.claim import Curve
 from asr.claims.report import draw
 from asr.config import load_config
-from asr.model import build_model
+from asr.ctc import build_model
 from asr.model.attention import ATTENTION, OFFLINE, Mode, chunked
 
 _CONF = Path(__file__).parent.parent / "recipes" / "librispeech" / "conf"

@@ -7,9 +7,9 @@ import torch
 from torch import Tensor
 from torch.nn.utils.rnn import pad_sequence
 
+from asr.ctc import CtcModel
 from asr.features.frontend import FeatureExtractor
 from asr.lengths import stft_length
-from asr.model import CtcModel
 from asr.model.attention import OFFLINE, Mode
 
 

@@ -7,10 +7,10 @@ import torch
 from torch import Tensor
 from torchaudio.functional import forced_align
 
+from asr.ctc import BLANK, minimum_frames
 from asr.decoding.decoder import TokenSequence
 from asr.decoding.viterbi import best_alignment
 from asr.decoding.words import token_runs
-from asr.model.ctc import BLANK, minimum_frames
 
 # torchaudio takes about 1.4 bytes for each frame and state, and crashes at 2 ** 31 of them.
 _MOST_KERNEL_CELLS = 1 << 26

@@ -8,6 +8,7 @@ from pydantic import Field
 from pydantic.dataclasses import dataclass
 from torch import Tensor
 
+from asr.ctc import BLANK
 from asr.decoding.beam_frame import Frame, continue_alignments, frames
 from asr.decoding.beam_state import (
     NO_PREFIX,
@@ -21,7 +22,6 @@ from asr.decoding.beam_state import (
 )
 from asr.decoding.decoder import Decoded, Token, TokenSequence
 from asr.decoding.scorer import Scorer, ScorerState, join
-from asr.model.ctc import BLANK
 from asr.schema import STRICT
 
 # Odd, so that no label of a prefix is lost in the upper bits; Knuth's, for linear congruences.

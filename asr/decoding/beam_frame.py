@@ -8,9 +8,9 @@ import torch
 from torch import Tensor
 from torch.nn.functional import pad
 
+from asr.ctc import BLANK
 from asr.decoding.beam_state import NO_PREFIX, Prefixes
 from asr.lengths import valid_mask
-from asr.model.ctc import BLANK
 
 
 class Frame(NamedTuple):

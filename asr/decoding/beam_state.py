@@ -6,9 +6,9 @@ import torch
 from torch import Tensor
 from torch.nn.functional import pad
 
+from asr.ctc import BLANK
 from asr.decoding.scorer import ScorerState
 from asr.lengths import valid_mask
-from asr.model.ctc import BLANK
 
 NO_PREFIX = -torch.inf
 

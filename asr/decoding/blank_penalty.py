@@ -6,8 +6,8 @@ from typing import Generic
 import torch
 from torch import Tensor
 
+from asr.ctc import BLANK
 from asr.decoding.decoder import Decoded, Decoder, StateT
-from asr.model.ctc import BLANK
 
 
 class BlankPenalty(Generic[StateT]):

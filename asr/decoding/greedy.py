@@ -7,11 +7,11 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
+from asr.ctc import BLANK
 from asr.decoding.decoder import Decoded, Token, TokenSequence
 from asr.decoding.hypothesis import Hypothesis
 from asr.decoding.words import to_hypothesis, token_runs
 from asr.lengths import valid_mask
-from asr.model.ctc import BLANK
 from asr.tokens.tokenizer import Tokenizer
 
 

@@ -4,7 +4,7 @@ from itertools import groupby
 
 from torch import Tensor
 
-from asr.model.ctc import BLANK
+from asr.ctc import BLANK
 
 
 def longest_pause(log_probs: Tensor) -> int:

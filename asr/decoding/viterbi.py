@@ -3,7 +3,7 @@
 import numpy as np
 from numpy.typing import NDArray
 
-from asr.model.ctc import BLANK
+from asr.ctc import BLANK
 
 Floats = NDArray[np.floating]
 Integers = NDArray[np.int64]

@@ -5,9 +5,9 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+from asr.ctc import BLANK
 from asr.decoding.lexicon_words import LexiconWord
 from asr.decoding.word_lm import load_word_lm, unigram_scores
-from asr.model.ctc import BLANK
 
 NO_WORD = -1
 """What the search gives for a frame with which no word is found."""

@@ -7,9 +7,9 @@ from statistics import median
 import torch
 from torch import Tensor
 
+from asr.ctc import BLANK
 from asr.decoding.decoder import Decoded, SpelledWord, Token, TokenSequence
 from asr.decoding.hypothesis import LM_SCORE, Alternative, Hypothesis, Word
-from asr.model.ctc import BLANK
 from asr.tokens.tokenizer import Tokenizer
 
 

@@ -8,8 +8,21 @@ from torch import Tensor, nn
 
 from asr.model.attention import AttentionState
 from asr.model.branches import Branch, Surroundings, add_losses, weighted
-from asr.model.ctc import Conditioned
 from asr.model.reversible import ReversibleRun, run_reversible
+
+
+@dataclass(frozen=True, kw_only=True)
+class Conditioned:
+    """What a head makes of a block's output.
+
+    Args:
+        output: (batch, time, feature), what the next block gets.
+        log_probs: (batch, time, vocab) float32, what it was conditioned on.
+    """
+
+    output: Tensor
+    log_probs: Tensor
+
 
 BranchStates = tuple[AttentionState | None, ...]
 

@@ -9,6 +9,7 @@ from lightning.fabric import Fabric
 from torch import Tensor
 
 from asr.config import ExperimentConfig
+from asr.ctc import CtcModel, minimum_frames
 from asr.data.audio import read_audio
 from asr.data.loader import (
     EvaluationLoader,
@@ -22,8 +23,6 @@ from asr.features.augmentation import WaveformAugment
 from asr.features.frontend import FeaturesConfig, LogMel
 from asr.features.normalisation import Normalisation, estimate_normalisation
 from asr.files import Experiment
-from asr.model import CtcModel
-from asr.model.ctc import minimum_frames
 from asr.tokens.normaliser import normalise
 from asr.tokens.tokenizer import Tokenizer
 

@@ -3,8 +3,8 @@
 import logging
 from pathlib import Path
 
+from asr.ctc import CtcModel
 from asr.files import WEIGHTS_FILE
-from asr.model.ctc_model import CtcModel
 from asr.model.weights import load_weights, read_weights
 
 logger = logging.getLogger(__name__)

@@ -8,10 +8,10 @@ from typing import Any, Protocol, Self
 import torch
 from torch import Tensor, nn
 
+from asr.ctc import CtcModel
 from asr.data.batch import Batch
 from asr.features.frontend import FeatureExtractor
 from asr.features.spec_augment import SpecAugment
-from asr.model.ctc_model import CtcModel
 from asr.model.trainable import Trainable
 from asr.training.config import ConsistencyConfig, StreamingTrainingConfig
 from asr.training.consistency import two_views

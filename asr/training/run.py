@@ -7,12 +7,12 @@ from pathlib import Path
 from lightning.fabric import Fabric
 
 from asr.config import ExperimentConfig
+from asr.ctc import CtcModel, build_model
 from asr.data.batch import Batch
 from asr.features.frontend import FeatureExtractor
 from asr.features.normalisation import Normalisation
 from asr.features.spec_augment import SpecAugment
 from asr.files import Experiment
-from asr.model import CtcModel, build_model
 from asr.tokens.tokenizer import Tokenizer
 from asr.training.consistency import more_time_masks
 from asr.training.data import TrainingData, load_data, load_normalisation

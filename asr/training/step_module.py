@@ -6,9 +6,8 @@ from contextlib import contextmanager
 import torch
 from torch import Tensor, nn
 
+from asr.ctc import CtcModel, ctc_losses
 from asr.model.attention import OFFLINE
-from asr.model.ctc import ctc_losses
-from asr.model.ctc_model import CtcModel
 from asr.training.chunk_modes import ChunkModes
 from asr.training.config import ConsistencyConfig, StreamingTrainingConfig
 from asr.training.consistency import consistency_losses, mean_of_views

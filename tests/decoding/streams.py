@@ -8,13 +8,13 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from asr.ctc import build_model
 from asr.decoding.acoustic_model import AcousticModel
 from asr.decoding.decoder import Decoded, Decoder, TokenSequence
 from asr.decoding.hypothesis import Hypothesis
 from asr.decoding.streaming import StreamBatch
 from asr.features.frontend import FeatureExtractor, FeaturesConfig
 from asr.features.normalisation import Normalisation
-from asr.model import build_model
 from asr.model.encoders import parse_encoder
 from asr.tokens.tokenizer import Tokenizer
 from tests.conftest import NoiseMaker

@@ -3,9 +3,9 @@ import pytest
 import torch
 from numpy.typing import NDArray
 
+from asr.ctc import ctc_losses
 from asr.decoding.longform import LongformConfig
 from asr.decoding.text_scorer import IMPOSSIBLE, text_log_probs
-from asr.model.ctc import ctc_losses
 from asr.recognizer import Recognizer
 from tests.conftest import NoiseMaker
 

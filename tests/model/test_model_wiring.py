@@ -7,7 +7,7 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from asr.model import CtcModel, build_model
+from asr.ctc import CtcModel, build_model
 from asr.model.convolution import DepthwiseConvolution
 from asr.model.dropout import Dropout
 from asr.model.encoders import parse_encoder

@@ -4,7 +4,7 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from asr.model import build_model
+from asr.ctc import build_model
 from asr.model.attention import OFFLINE
 from asr.model.branches import Branch, BranchOutput, Surroundings
 from asr.model.encoders import parse_encoder

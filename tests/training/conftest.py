@@ -12,8 +12,8 @@ import torch
 
 import asr
 from asr.config import ExperimentConfig, load_config
+from asr.ctc import CtcModel, build_model
 from asr.data.manifest import Utterance, write_manifest
-from asr.model import CtcModel, build_model
 from asr.model.encoders import parse_encoder
 from asr.tokens.tokenizer import train_tokenizer
 from asr.training.learner import Learner

@@ -10,7 +10,7 @@ import torch
 from pydantic import ValidationError
 
 from asr.config import ExperimentConfig
-from asr.model import CtcModel
+from asr.ctc import CtcModel
 from asr.model.attention import OFFLINE, chunked
 from asr.recognizer import load as load_recognizer
 from asr.training.chunk_modes import ChunkModes

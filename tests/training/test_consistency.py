@@ -11,11 +11,10 @@ from pydantic import ValidationError
 from torch import Tensor
 
 from asr.config import ExperimentConfig, load_config
+from asr.ctc import CtcModel, ctc_losses
 from asr.data.batch import Batch
 from asr.features.frontend import FeatureExtractor, FeaturesConfig
 from asr.features.spec_augment import SpecAugment, SpecAugmentConfig
-from asr.model import CtcModel
-from asr.model.ctc import ctc_losses
 from asr.training.config import ConsistencyConfig
 from asr.training.consistency import consistency_losses, more_time_masks, two_views
 from asr.training.objective import CtcObjective

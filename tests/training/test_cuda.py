@@ -7,9 +7,8 @@ import pytest
 import torch
 
 from asr.config import ExperimentConfig
-from asr.model import CtcModel, build_model
+from asr.ctc import CtcModel, build_model, ctc_losses
 from asr.model.attention import ATTENTION
-from asr.model.ctc import ctc_losses
 from asr.model.encoders import parse_encoder
 from asr.recognizer import load as load_recognizer
 from asr.training.run import train

@@ -5,7 +5,7 @@ import pytest
 import torch
 
 from asr.config import ExperimentConfig
-from asr.model import CtcModel, build_model
+from asr.ctc import CtcModel, build_model
 from asr.training.checkpoint import save_weights
 from asr.training.initialise import initialise_from
 

@@ -2,8 +2,7 @@ from collections.abc import Callable
 
 import torch
 
-from asr.model import CtcModel
-from asr.model.ctc import ctc_losses
+from asr.ctc import CtcModel, ctc_losses
 from asr.training.step_module import CtcStep
 
 BuildSmall = Callable[..., CtcModel]

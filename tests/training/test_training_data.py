@@ -11,13 +11,12 @@ from lightning.fabric import Fabric
 from torch import Tensor
 
 from asr.config import ExperimentConfig
+from asr.ctc import build_model, minimum_frames
 from asr.data.audio import read_audio
 from asr.data.manifest import Utterance, read_manifest, write_manifest
 from asr.features.frontend import LogMel
 from asr.features.normalisation import estimate_normalisation
 from asr.files import Experiment
-from asr.model import build_model
-from asr.model.ctc import minimum_frames
 from asr.tokens.tokenizer import Tokenizer
 from asr.training.data import TrainingData, load_data, load_normalisation
 from asr.training.objective import CtcObjective

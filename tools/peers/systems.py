@@ -24,7 +24,7 @@ from tools.peers.shape import (
 
 # A peer's environment need not have what Attune needs: each system imports its own package.
 if TYPE_CHECKING:
-    from asr.model import CtcModel
+    from asr.ctc import CtcModel
 
 _CONFIG = Path(__file__).parents[2] / "recipes" / "librispeech" / "conf" / "conformer_small.toml"
 
@@ -49,7 +49,7 @@ class SystemEntry:
 
 def _attune(shape: Shape) -> CtcSystem:
     from asr.config import load_config
-    from asr.model import build_model
+    from asr.ctc import build_model
 
     overrides = {
         "width": shape.width,
@@ -65,7 +65,7 @@ def _attune(shape: Shape) -> CtcSystem:
 
 def attune_system(model: "CtcModel") -> CtcSystem:
     """Our own models as a training loop sees them."""
-    from asr.model.ctc import ctc_losses
+    from asr.ctc import ctc_losses
 
     def log_probs(features: Tensor, lengths: Tensor) -> tuple[Tensor, Tensor]:
         output = model(features, lengths)

@@ -13,10 +13,9 @@ from torch import Tensor, nn
 from asr.lengths import valid_mask
 from asr.model.attention import ATTENTION, OFFLINE, Attention, AttentionConfig, Mode
 from asr.model.branches import Surroundings
-from asr.model.ctc import Conditioned, SelfConditioningHead
 from asr.model.dropout import Dropout
 from asr.model.positions import sinusoids
-from asr.model.stack import Block, BranchStates, Stack
+from asr.model.stack import Block, BranchStates, Conditioned, Stack
 from asr.model.subsampling import Subsampling, SubsamplingConfig
 from asr.schema import STRICT, parse_choice
 
@@ -91,6 +90,10 @@ class EncoderConfig:
                 "what is added to both streams depends on both, so that it cannot be subtracted "
                 "again; change one"
             )
+
+
+Conditioning = Callable[[Tensor, Tensor], Conditioned]
+"""From a block's output and the same after the final norm to what the next block gets."""
 
 
 class EncoderState(NamedTuple):
@@ -198,7 +201,7 @@ class Encoder(nn.Module):
         *,
         mode: Mode = OFFLINE,
         state: EncoderState | None = None,
-        head: SelfConditioningHead | None = None,
+        condition: Conditioning | None = None,
     ) -> EncoderOutput:
         """Encode.
 
@@ -209,18 +212,20 @@ class Encoder(nn.Module):
             lengths: (batch,) int64, feature frames.
             mode: Which frames a frame may attend to.
             state: What the previous call returned; None at the start and offline.
-            head: The model's head, with `intermediate_use = "condition"` alone.
+            condition: What makes the next block's input of an intermediate block's output
+                (batch, time, feature) and the same after the final norm; with
+                `intermediate_use = "condition"` alone.
 
         Returns:
             The encoded frames.
 
         Raises:
-            ValueError: The head is missing, or not wanted.
+            ValueError: The conditioning is missing, or not wanted.
         """
-        if (head is None) == (self.config.intermediate_use == "condition"):
+        if (condition is None) == (self.config.intermediate_use == "condition"):
             raise ValueError(
-                f"expected the head exactly with intermediate_use = 'condition', found "
-                f"{self.config.intermediate_use!r} with{'out' if head is None else ''} a head; "
+                f"expected conditioning exactly with intermediate_use = 'condition', found "
+                f"{self.config.intermediate_use!r} with{'out' if condition is None else ''} any; "
                 "call the CtcModel"
             )
         if state is not None:
@@ -239,7 +244,7 @@ class Encoder(nn.Module):
             self.dropout(x),
             Surroundings(valid_mask=valid, mode=mode),
             None if state is None else state.branches,
-            condition=None if head is None else self._conditioning(head),
+            condition=None if condition is None else lambda x: condition(x, self.final_norm(x)),
         )
         after = None
         if mode.kind != "offline":
@@ -259,7 +264,3 @@ class Encoder(nn.Module):
             intermediates=tuple(self.final_norm(each) for each in stacked.intermediates),
             intermediate_log_probs=stacked.intermediate_log_probs,
         )
-
-    def _conditioning(self, head: SelfConditioningHead) -> Callable[[Tensor], Conditioned]:
-        """What makes the next block's input of a block's output."""
-        return lambda x: head.condition(x, self.final_norm(x))

@@ -1,7 +1,7 @@
 import pytest
 import torch
 
-from asr.model import build_model
+from asr.ctc import build_model
 from asr.model.encoders import parse_encoder
 from asr.model.encoders.conformer import ConformerConfig
 

@@ -6,10 +6,9 @@ import pytest
 import torch
 from torch import Tensor
 
-from asr.model import CtcModel, build_model
+from asr.ctc import CtcModel, SelfConditioningHead, build_model, ctc_losses
 from asr.model.attention import Mode, causal, chunked
 from asr.model.branches import Branch
-from asr.model.ctc import SelfConditioningHead, ctc_losses
 from asr.model.encoders import EncoderOutput, EncoderState, parse_encoder
 from tests.model.encoders.pairs import CONDITIONED, PAIRS, Pair, served
 
@@ -32,7 +31,9 @@ def pair(request: pytest.FixtureRequest) -> Pair:
 def _encode(model: CtcModel, *batch: Tensor, **settings: Any) -> EncoderOutput:  # noqa: ANN401
     """What the model's encoder gives."""
     head = model.head if isinstance(model.head, SelfConditioningHead) else None
-    output: EncoderOutput = model.encoder(*batch, head=head, **settings)
+    output: EncoderOutput = model.encoder(
+        *batch, condition=None if head is None else head.condition, **settings
+    )
     return output
 
 

@@ -3,7 +3,7 @@ import itertools
 import pytest
 import torch
 
-from asr.model.ctc import BLANK, CtcHead, ctc_losses, minimum_frames
+from asr.ctc import BLANK, CtcHead, ctc_losses, minimum_frames
 
 
 def _collapse(path: tuple[int, ...]) -> list[int]:

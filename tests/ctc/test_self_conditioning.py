@@ -4,11 +4,10 @@ import pytest
 import torch
 from torch import Tensor
 
+from asr.ctc import CtcModel, SelfConditioningHead, build_model
 from asr.lengths import valid_mask
-from asr.model import CtcModel, build_model
 from asr.model.attention import OFFLINE
 from asr.model.branches import Surroundings
-from asr.model.ctc import SelfConditioningHead
 from asr.model.encoders import parse_encoder
 from asr.model.stack import Block
 
@@ -108,10 +107,10 @@ def test_later_blocks_teach_the_feedback() -> None:
 def test_the_head_is_neither_forgotten_nor_taken_in_vain() -> None:
     features, lengths = torch.randn(1, 70, 20), torch.tensor([70])
     model, plain = _model("conformer"), _model("conformer", intermediate_use="loss")
-    with pytest.raises(ValueError, match="found 'condition' without a head; call the CtcModel"):
+    with pytest.raises(ValueError, match="found 'condition' without any; call the CtcModel"):
         model.encoder(features, lengths)
-    with pytest.raises(ValueError, match="found 'loss' with a head"):
-        plain.encoder(features, lengths, head=model.head)
+    with pytest.raises(ValueError, match="found 'loss' with any"):
+        plain.encoder(features, lengths, condition=model.head.condition)
 
 
 @pytest.mark.parametrize(
