@@ -16,7 +16,7 @@ from asr.features.frontend import FeaturesConfig
 from asr.files import write_text
 from asr.model.encoders import EncoderConfig, parse_encoder
 from asr.model.language_model import LanguageModelConfig
-from asr.schema import STRICT, parse
+from asr.schema import STRICT, parse, read_toml
 from asr.training.config import CtcTrainingConfig, TrainingConfig
 
 _PATHS = ("train", "validation", "tokenizer")
@@ -93,12 +93,7 @@ def load_config_as(cls: type[_Config], path: Path | str, overrides: Sequence[str
         ValueError: The file is no TOML, or a key is unknown, missing or wrong; one line.
     """
     path = Path(path)
-    if not path.is_file():
-        raise FileNotFoundError(f"expected a config at {path}, found no file; give a .toml file")
-    try:
-        tables = tomllib.loads(path.read_text(encoding="utf-8"))
-    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
-        raise ValueError(f"{path}: expected TOML, found: {error}") from None
+    tables = read_toml(path)
     _resolve_paths(tables, path.parent.absolute())
     for override in overrides:
         _apply_override(tables, override)

@@ -1,7 +1,9 @@
 """The one set of rules that every config section follows, and the messages when one is broken."""
 
 import difflib
+import tomllib
 from collections.abc import Iterable, Mapping
+from pathlib import Path
 from typing import Any, TypeVar, get_args
 
 from pydantic import ConfigDict, TypeAdapter, ValidationError
@@ -12,6 +14,27 @@ from pydantic_core import ErrorDetails
 STRICT = ConfigDict(extra="forbid", allow_inf_nan=False, use_attribute_docstrings=True)
 
 Section = TypeVar("Section")
+
+
+def read_toml(path: Path) -> dict[str, Any]:
+    """Read a config file.
+
+    Args:
+        path: TOML in UTF-8.
+
+    Returns:
+        Its tables.
+
+    Raises:
+        FileNotFoundError: There is no such file.
+        ValueError: The file is no TOML.
+    """
+    if not path.is_file():
+        raise FileNotFoundError(f"expected a config at {path}, found no file; give a .toml file")
+    try:
+        return tomllib.loads(path.read_text(encoding="utf-8"))
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+        raise ValueError(f"{path}: expected TOML, found: {error}") from None
 
 
 def parse(cls: type[Section], section: Mapping[str, Any], *, where: str) -> Section:

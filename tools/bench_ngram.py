@@ -13,7 +13,7 @@ from pathlib import Path
 import torch
 
 from asr.data.text_corpus import read_text_corpus
-from asr.ngram.model import load_ngram
+from asr.lm.ngram import load_ngram
 
 
 def main() -> None:

@@ -12,7 +12,7 @@ from asr.claims.claim import Claim, Curve, Measurement, Thresholds
 from asr.claims.frame_model import parameter_count
 from asr.data.text_corpus import read_text_corpus
 from asr.data.token_stream import SegmentLoader, TextDataConfig, join_sentences
-from asr.decoding.neural_scorer import stream_log_prob
+from asr.lm.neural import stream_log_prob
 from asr.model.attention.softmax import SoftmaxAttention
 from asr.model.language_model import LanguageModel, LanguageModelConfig
 from asr.tokens.tokenizer import train_tokenizer

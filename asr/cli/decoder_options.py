@@ -205,7 +205,7 @@ class DecoderOptions:
     def _make_search(self, recogniser: Recognizer, settings: dict[str, Any]) -> Decoder[Any]:
         from asr.decoding.beam import BeamConfig, BeamSearch
         from asr.decoding.lexicon import LexiconConfig, LexiconDecoder
-        from asr.language_models import load_language_model
+        from asr.lm.load import load_language_model
         from asr.tokens.tokenizer import check_same_tokenizer
 
         if self.lm is None:

@@ -14,8 +14,8 @@ from asr.cli.outputs import check_outputs
 from asr.cli.train import report_outcome
 from asr.data.text_corpus import normalised_sentences, read_text_corpus
 from asr.files import write_text
-from asr.ngram.arpa import NgramModel
-from asr.scoring.perplexity import Perplexity
+from asr.lm.arpa import NgramModel
+from asr.lm.perplexity import Perplexity
 from asr.tokens.tokenizer import Tokenizer
 
 app = typer.Typer(
@@ -156,7 +156,7 @@ def _train_word_ngram(
     words: Path | None,
     min_counts: Sequence[int] | None,
 ) -> None:
-    from asr.ngram.word_model import train_word_ngram
+    from asr.lm.word_level import train_word_ngram
 
     model = train_word_ngram(
         normalised_sentences(text),
@@ -184,7 +184,7 @@ def _train_ngram(
     order: int,
     min_counts: Sequence[int] | None,
 ) -> None:
-    from asr.ngram.model import train_ngram
+    from asr.lm.ngram import train_ngram
 
     pieces = Tokenizer.load(tokenizer)
     corpus = read_text_corpus(text, pieces)
@@ -239,7 +239,7 @@ def score(
     The end of a sentence counts as a word and as a token. Sentences with
     characters that the tokenizer lacks are left out.
     """
-    from asr.language_models import load_language_model
+    from asr.lm.load import load_language_model
 
     if memory_tokens is not None and segment_tokens is None:
         raise typer.BadParameter("needs --segment-tokens", param_hint="--memory-tokens")

@@ -36,7 +36,7 @@ def rescore(
     then `asr lm tune` finds the best ones from that file. Words keep their
     times where the best text is that of before.
     """
-    from asr.language_models import load_language_model
+    from asr.lm.load import load_language_model
 
     records = read_nbest_lists(hyp)
     model = load_language_model(lm, device=device)

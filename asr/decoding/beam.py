@@ -21,7 +21,7 @@ from asr.decoding.beam_state import (
     start_tokens,
 )
 from asr.decoding.decoder import Decoded, Token, TokenSequence
-from asr.decoding.scorer import Scorer, ScorerState, join
+from asr.lm.scorer import Scorer, ScorerState, join
 from asr.schema import STRICT
 
 # Odd, so that no label of a prefix is lost in the upper bits; Knuth's, for linear congruences.

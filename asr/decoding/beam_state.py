@@ -7,8 +7,8 @@ from torch import Tensor
 from torch.nn.functional import pad
 
 from asr.ctc import BLANK
-from asr.decoding.scorer import ScorerState
 from asr.lengths import valid_mask
+from asr.lm.scorer import ScorerState
 
 NO_PREFIX = -torch.inf
 

@@ -7,8 +7,8 @@ from pathlib import Path
 from typing import NamedTuple
 
 from asr.data.text_corpus import text_lines
-from asr.decoding.word_lm import BINARY_MAGIC, load_word_lm, unigram_scores
-from asr.ngram.arpa import SENTENCE_BEGIN, SENTENCE_END, UNKNOWN, read_arpa
+from asr.lm.arpa import SENTENCE_BEGIN, SENTENCE_END, UNKNOWN, read_arpa
+from asr.lm.word_level import BINARY_MAGIC, load_word_lm, unigram_scores
 from asr.tokens.normaliser import normalise
 from asr.tokens.tokenizer import Tokenizer
 

@@ -7,7 +7,7 @@ from typing import Any
 
 from asr.ctc import BLANK
 from asr.decoding.lexicon_words import LexiconWord
-from asr.decoding.word_lm import load_word_lm, unigram_scores
+from asr.lm.word_level import load_word_lm, unigram_scores
 
 NO_WORD = -1
 """What the search gives for a frame with which no word is found."""

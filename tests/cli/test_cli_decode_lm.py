@@ -10,7 +10,7 @@ from asr.cli.lm import app as lm_app
 from asr.data.text_corpus import read_text_corpus
 from asr.decoding.beam import BeamConfig, BeamSearch
 from asr.decoding.hypothesis_file import read_hypotheses
-from asr.ngram.model import load_ngram, train_ngram
+from asr.lm.ngram import load_ngram, train_ngram
 from asr.recognizer import load
 from asr.tokens.tokenizer import Tokenizer, train_tokenizer
 from tests.cli.decode_runs import lines, run

@@ -10,8 +10,8 @@ from asr.cli.lm import app
 from asr.data.manifest import Utterance, write_manifest
 from asr.decoding.hypothesis import Alternative, Hypothesis
 from asr.decoding.hypothesis_file import HypothesisRecord, read_records, write_hypotheses
-from asr.ngram.arpa import read_arpa
-from asr.ngram.model import load_ngram
+from asr.lm.arpa import read_arpa
+from asr.lm.ngram import load_ngram
 from asr.tokens.tokenizer import Tokenizer
 
 TEXT = "The lazy dog\na quick fox\nthe dog's fox\nthe fox jumps over a dog\n"

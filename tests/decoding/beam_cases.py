@@ -11,7 +11,7 @@ from torch import Tensor
 
 from asr.decoding.beam import BeamConfig, BeamSearch
 from asr.decoding.decoder import Decoded, Token
-from asr.decoding.scorer import Scorer
+from asr.lm.scorer import Scorer
 
 CPU = torch.device("cpu")
 

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from asr.ngram.arpa import NEVER_LOG10, NgramOrder
+from asr.lm.arpa import NEVER_LOG10, NgramOrder
 
 logger = logging.getLogger(__name__)
 

@@ -9,8 +9,8 @@ import sentencepiece
 import torch
 
 from asr.data.text_corpus import TextCorpus, read_text_corpus
-from asr.ngram.arpa import read_arpa
-from asr.ngram.model import load_ngram, train_ngram
+from asr.lm.arpa import read_arpa
+from asr.lm.ngram import load_ngram, train_ngram
 from asr.tokens.tokenizer import Tokenizer, train_tokenizer
 
 TEXT = "a lazy dog\nthe quick fox\nthe lazy fox jumps\nthe dog\n"

@@ -6,8 +6,8 @@ from pathlib import Path
 import kenlm
 import pytest
 
-from asr.ngram.arpa import read_arpa
-from asr.ngram.word_model import train_word_ngram
+from asr.lm.arpa import read_arpa
+from asr.lm.word_level import train_word_ngram
 
 _SENTENCES = ["THE DOG BARKS", "THE FOX JUMPS", "A DOG JUMPS", "THE DOG", "A FOX BARKS"]
 

@@ -7,9 +7,9 @@ import pytest
 import torch
 from numpy.typing import NDArray
 
-from asr.ngram.arpa import NgramModel, NgramOrder, read_arpa, write_arpa
-from asr.ngram.estimate import estimate
-from asr.ngram.table import NgramState, NgramTable
+from asr.lm.arpa import NgramModel, NgramOrder, read_arpa, write_arpa
+from asr.lm.estimate import estimate
+from asr.lm.ngram_table import NgramState, NgramTable
 
 # 2-grams such as "a b" are missing, although the 3-gram "b a b" ends in it, as in pruned models.
 PRUNED = """\\data\\
@@ -143,7 +143,7 @@ def test_sentences_of_all_lengths_equal_kenlm(
     tmp_path: Path,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr("asr.ngram.table._SENTENCES_AT_A_TIME", 70)
+    monkeypatch.setattr("asr.lm.ngram_table._SENTENCES_AT_A_TIME", 70)
     write_arpa(model, tmp_path / "a.arpa")
     oracle = kenlm.Model(str(tmp_path / "a.arpa"))
     table = NgramTable(model, pieces)

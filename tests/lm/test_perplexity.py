@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from asr.data.text_corpus import TextCorpus
-from asr.scoring.perplexity import Perplexity
+from asr.lm.perplexity import Perplexity
 
 
 def test_ends_of_sentences_count() -> None:

@@ -6,15 +6,19 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, Literal
 
+import numpy as np
 import tomli_w
+from numpy.typing import NDArray
 from pydantic import Field
 from pydantic.dataclasses import dataclass
+from torch import Tensor
 
 from asr.data.text_corpus import TextCorpus
 from asr.files import ARPA_FILE, LM_DESCRIPTION_FILE, TOKENIZER_FILE, write_text
-from asr.ngram.arpa import SENTENCE_BEGIN, SENTENCE_END, UNKNOWN, NgramModel, read_arpa, write_arpa
-from asr.ngram.estimate import estimate
-from asr.ngram.table import NgramTable
+from asr.lm.arpa import SENTENCE_BEGIN, SENTENCE_END, UNKNOWN, NgramModel, read_arpa, write_arpa
+from asr.lm.estimate import estimate
+from asr.lm.ngram_table import NgramTable
+from asr.lm.scorer import Scorer
 from asr.schema import STRICT, parse
 from asr.tokens.tokenizer import Tokenizer
 
@@ -37,6 +41,9 @@ class NgramDescription:
     """Digest of `tokenizer.model`, hexadecimal."""
 
 
+Sentences = Sequence[NDArray[np.int32]]
+
+
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class NgramLanguageModel:
     """A language model that scores.
@@ -50,6 +57,27 @@ class NgramLanguageModel:
     table: NgramTable
     tokenizer: Tokenizer
     description: NgramDescription
+
+    def scorer(self) -> Scorer[Any]:
+        """The table itself."""
+        return self.table
+
+    def sentence_log_probs(self, sentences: Sentences) -> Tensor:
+        """See LoadedLanguageModel."""
+        return self.table.sentence_log_probs(sentences)
+
+    def stream_log_prob(
+        self, sentences: Sentences, *, segment_tokens: int, memory_tokens: int
+    ) -> float:
+        """Refused.
+
+        Raises:
+            ValueError: Always.
+        """
+        raise ValueError(
+            "expected a transformer with --segment-tokens, found an n-gram model, which sees "
+            "nothing beyond a sentence; leave the option out"
+        )
 
 
 def train_ngram(

@@ -9,7 +9,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
-from asr.ngram.arpa import SENTENCE_BEGIN, SENTENCE_END, NgramModel
+from asr.lm.arpa import SENTENCE_BEGIN, SENTENCE_END, NgramModel
 
 _BEGIN = 0
 _SHOWN = 5

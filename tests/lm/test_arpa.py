@@ -5,7 +5,7 @@ import kenlm
 import numpy as np
 import pytest
 
-from asr.ngram.arpa import ArpaError, read_arpa, write_arpa
+from asr.lm.arpa import ArpaError, read_arpa, write_arpa
 
 ARPA = """
 \\data\\

@@ -1,7 +1,8 @@
-"""A neural language model in a beam search, and its scores of whole sentences."""
+"""Neural language models: in a beam search, and their scores of whole sentences."""
 
 from collections.abc import Iterator, Sequence
-from typing import Self
+from dataclasses import dataclass
+from typing import Any, Self
 
 import numpy as np
 import torch
@@ -10,9 +11,12 @@ from torch import Tensor
 from torch.nn.utils.rnn import pad_sequence
 from torch.utils import _pytree as pytree
 
+from asr.data.token_stream import join_sentences
+from asr.lm.scorer import Scorer
 from asr.model.attention import causal
 from asr.model.attention.softmax_state import SoftmaxState
 from asr.model.language_model import BOUNDARY, LanguageModel, LanguageModelState
+from asr.tokens.tokenizer import Tokenizer
 
 _TOKENS_AT_ONCE = 8192
 
@@ -36,7 +40,7 @@ class NeuralState(tuple[Tensor, ...]):
 
 
 class NeuralScorer:
-    """Scores each next token piece; see asr.decoding.scorer.Scorer.
+    """Scores each next token piece; see asr.lm.scorer.Scorer.
 
     Every hypothesis carries a cache of the same size, whatever its length, so that those that have
     grown can be joined with those that have not.
@@ -184,3 +188,43 @@ def _batches(lengths: Sequence[int]) -> Iterator[list[int]]:
         batch.append(index)
     if batch:
         yield batch
+
+
+@dataclass(frozen=True)
+class NeuralLanguageModel:
+    """A Transformer.
+
+    Args:
+        tokenizer: Gives the labels.
+        model: In evaluation mode.
+        context_tokens: Tokens that a beam search lets it see, as many as in training.
+    """
+
+    tokenizer: Tokenizer
+    model: LanguageModel
+    context_tokens: int
+
+    def scorer(self) -> Scorer[Any]:
+        """A scorer with a cache of the training's segment length, or a little more.
+
+        Raises:
+            ValueError: The attention carries no state.
+        """
+        can = self.model.capabilities
+        context = -(-self.context_tokens // can.period) * can.period
+        return NeuralScorer(self.model, context_tokens=context if can.forgets else None)
+
+    def sentence_log_probs(self, sentences: Sequence[NDArray[np.int32]]) -> Tensor:
+        """See LoadedLanguageModel."""
+        return sentence_log_probs(self.model, sentences)
+
+    def stream_log_prob(
+        self, sentences: Sequence[NDArray[np.int32]], *, segment_tokens: int, memory_tokens: int
+    ) -> float:
+        """See LoadedLanguageModel."""
+        return stream_log_prob(
+            self.model,
+            join_sentences(sentences),
+            segment_tokens=segment_tokens,
+            memory_tokens=memory_tokens,
+        )

@@ -8,8 +8,8 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from asr.ngram.arpa import NgramOrder
-from asr.ngram.estimate import estimate
+from asr.lm.arpa import NgramOrder
+from asr.lm.estimate import estimate
 
 BEGIN = 0
 VOCAB_SIZE = 9

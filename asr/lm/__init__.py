@@ -1,0 +1,1 @@
+"""Language models as models of text: n-grams, neural ones, and over words."""

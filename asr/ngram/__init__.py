@@ -1,1 +1,0 @@
-"""An n-gram language model over token pieces: estimation, ARPA files, batched scores."""
