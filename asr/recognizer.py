@@ -11,6 +11,8 @@ from torch import Tensor
 
 from asr.config import load_config
 from asr.ctc import build_model
+from asr.ctc.decoder import Decoder
+from asr.ctc.greedy import GreedyDecoder
 from asr.data.manifest import Utterance
 from asr.decoding.acoustic_model import AcousticModel
 from asr.decoding.audio_input import (
@@ -21,9 +23,6 @@ from asr.decoding.audio_input import (
 )
 from asr.decoding.batching import BATCH_SECONDS, plan_batches
 from asr.decoding.chunked_model import chunked_mode
-from asr.decoding.decoder import Decoder
-from asr.decoding.greedy import GreedyDecoder
-from asr.decoding.hypothesis import Hypothesis, Outcome
 from asr.decoding.long_recordings import cut_recording
 from asr.decoding.longform import CountedBlocks, LongformConfig
 from asr.decoding.streaming import RecognitionStream
@@ -40,6 +39,7 @@ from asr.files import (
 )
 from asr.model.weights import load_weights, read_weights
 from asr.tokens.tokenizer import Tokenizer
+from asr.transcripts.hypothesis import Hypothesis, Outcome
 
 logger = logging.getLogger(__name__)
 

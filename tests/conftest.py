@@ -12,9 +12,9 @@ from numpy.typing import NDArray
 
 from asr.config import load_config
 from asr.ctc import CtcModel, build_model
+from asr.ctc.decoder import Decoder
+from asr.ctc.greedy import GreedyDecoder
 from asr.decoding.beam import BeamConfig, BeamSearch
-from asr.decoding.decoder import Decoder
-from asr.decoding.greedy import GreedyDecoder
 from asr.decoding.lexicon import LexiconConfig, LexiconDecoder
 from asr.features.frontend import FeatureExtractor, Features, LogMel
 from asr.features.normalisation import estimate_normalisation

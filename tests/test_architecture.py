@@ -17,6 +17,7 @@ _LAYERS = (
     ("asr.features",),
     ("asr.model",),
     ("asr.lm",),
+    ("asr.transcripts",),
     ("asr.ctc",),
     ("asr.decoding",),
     ("asr.scoring",),

@@ -5,7 +5,7 @@ import pytest
 import soundfile
 
 from asr.data.manifest import Utterance
-from asr.decoding.hypothesis import Hypothesis, Word
+from asr.transcripts.hypothesis import Hypothesis, Word
 from tools.check_alignment import errors_milliseconds, join, read_times
 
 RATE_HZ = 16000

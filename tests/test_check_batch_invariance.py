@@ -6,8 +6,8 @@ import pytest
 import soundfile
 
 from asr.data.manifest import Utterance, read_manifest, write_manifest
-from asr.decoding.hypothesis import Hypothesis
 from asr.recognizer import Recognizer, load
+from asr.transcripts.hypothesis import Hypothesis
 from tests.conftest import NoiseMaker
 
 TOOL = Path(__file__).parents[1] / "tools" / "check_batch_invariance.py"

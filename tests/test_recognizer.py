@@ -8,10 +8,10 @@ import pytest
 import soundfile
 import torch
 
+from asr.ctc.decoder import Decoder
 from asr.data.manifest import Utterance
 from asr.decoding.audio_input import AudioInput
 from asr.decoding.beam import BeamConfig, BeamSearch
-from asr.decoding.decoder import Decoder
 from asr.recognizer import Recognizer, load
 from tests.conftest import NoiseMaker
 

@@ -10,8 +10,8 @@ from numpy.typing import NDArray
 from torch import Tensor
 from torch.nn.utils.rnn import pad_sequence
 
+from asr.ctc.decoder import Decoder
 from asr.decoding.acoustic_model import AcousticModel, Posteriors
-from asr.decoding.decoder import Decoder
 from asr.decoding.longform import LongformConfig, LongformMethod
 from asr.features.frontend import FeatureExtractor, FeaturesConfig
 from asr.features.normalisation import Normalisation

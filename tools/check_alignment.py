@@ -23,8 +23,8 @@ from asr.data.manifest import Utterance, read_manifest
 from asr.decoding.aligner import Aligner
 from asr.decoding.audio_input import read_input
 from asr.decoding.beam import BeamConfig, BeamSearch
-from asr.decoding.hypothesis import Hypothesis
 from asr.recognizer import Recognizer, load
+from asr.transcripts.hypothesis import Hypothesis
 
 _MOST_MILLISECONDS = 60.0
 _PAUSE_SECONDS = (0.3, 1.5)

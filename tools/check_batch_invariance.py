@@ -14,8 +14,8 @@ from pathlib import Path
 
 from asr.data.manifest import Utterance, read_manifest
 from asr.decoding.audio_input import read_batches
-from asr.decoding.hypothesis import Hypothesis
 from asr.recognizer import Recognizer, load
+from asr.transcripts.hypothesis import Hypothesis
 
 
 def decode_batches(

@@ -21,10 +21,10 @@ from typing import Any
 import numpy as np
 
 from asr.data.manifest import read_manifest
-from asr.decoding.hypothesis_file import read_hypotheses
 from asr.scoring.counts import count_errors_batch
 from asr.scoring.intervals import interval_of
 from asr.scoring.significance import matched_pairs_p
+from asr.transcripts.hypothesis_file import read_hypotheses
 from tools.joined_errors import joined_errors
 
 _LEVEL = 0.05

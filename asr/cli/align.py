@@ -9,7 +9,7 @@ from asr.cli.device_option import DeviceName, chosen_device
 from asr.cli.outcomes import FORMAT_HELP, FormatName, write_outcomes
 from asr.cli.outputs import check_outputs
 from asr.data.manifest import read_manifest
-from asr.decoding.formats import open_writer
+from asr.transcripts.formats import open_writer
 
 
 def align(

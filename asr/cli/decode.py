@@ -28,7 +28,7 @@ from asr.cli.outputs import check_outputs
 from asr.data.folders import files_below
 from asr.data.manifest import Utterance, read_manifest
 from asr.decoding.batching import BATCH_SECONDS
-from asr.decoding.formats import open_writer
+from asr.transcripts.formats import open_writer
 
 if TYPE_CHECKING:
     from asr.decoding.audio_input import AudioInput

@@ -11,8 +11,8 @@ import typer
 
 if TYPE_CHECKING:
     from asr.decoding.audio_input import AudioInput
-    from asr.decoding.hypothesis import Outcome
     from asr.recognizer import Recognizer
+    from asr.transcripts.hypothesis import Outcome
 
 
 def check_streaming_options(

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal, TypeAlias
 import typer
 
 if TYPE_CHECKING:
-    from asr.decoding.decoder import Decoder
+    from asr.ctc.decoder import Decoder
     from asr.recognizer import Recognizer
 
 _Kind = Literal["greedy", "beam", "token_lm", "word_lm"]
@@ -192,8 +192,8 @@ class DecoderOptions:
             ValueError: A file is damaged, the language model is of another tokenizer, or it has no
                 word that the recogniser can spell.
         """
+        from asr.ctc.greedy import GreedyDecoder
         from asr.decoding.blank_penalty import BlankPenalty
-        from asr.decoding.greedy import GreedyDecoder
 
         settings = self._settings()
         if self._kind == "greedy":

@@ -14,8 +14,8 @@ from asr.cli.nbest_lists import (
     read_nbest_lists,
     write_ranked,
 )
-from asr.decoding.hypothesis import LM_SCORE, RESCORING_SCORE
-from asr.decoding.rescoring import RescoringWeights, add_scores
+from asr.transcripts.hypothesis import LM_SCORE, RESCORING_SCORE
+from asr.transcripts.nbest import RescoringWeights, add_scores
 
 
 def rescore(

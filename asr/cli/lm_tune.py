@@ -8,13 +8,13 @@ import typer
 
 from asr.cli.outputs import check_outputs
 from asr.data.manifest import read_manifest
-from asr.decoding.hypothesis_file import read_hypotheses
-from asr.decoding.rescoring import RescoringWeights
 from asr.files import write_text
 from asr.scoring.report import to_record
 from asr.scoring.text import interval_text, percent
 from asr.scoring.tuning import Tuning, WordErrors
 from asr.scoring.tuning import tune as tune_weights
+from asr.transcripts.hypothesis_file import read_hypotheses
+from asr.transcripts.nbest import RescoringWeights
 
 _LENGTH_OPTIONS = {"token": "--length-bonus", "word": "--word-score"}
 

@@ -7,8 +7,8 @@ from typing import Annotated, TypeAlias
 
 import typer
 
-from asr.decoding.hypothesis_file import HypothesisRecord, read_records, write_hypotheses
-from asr.decoding.rescoring import Nbest, RescoringWeights, rank
+from asr.transcripts.hypothesis_file import HypothesisRecord, read_records, write_hypotheses
+from asr.transcripts.nbest import Nbest, RescoringWeights, rank
 
 NbestLists: TypeAlias = Annotated[
     Path, typer.Argument(metavar="HYP", help="Hypotheses that were decoded with --nbest.")

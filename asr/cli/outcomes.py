@@ -10,9 +10,9 @@ import typer
 from rich.console import Console
 from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
 
-from asr.decoding.formats import Writer
-from asr.decoding.hypothesis import Outcome
-from asr.decoding.hypothesis_file import HypothesisRecord
+from asr.transcripts.formats import Writer
+from asr.transcripts.hypothesis import Outcome
+from asr.transcripts.hypothesis_file import HypothesisRecord
 
 FormatName: TypeAlias = Literal["jsonl", "txt", "ctm", "srt", "vtt", "textgrid"]
 FORMAT_HELP = (

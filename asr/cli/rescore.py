@@ -15,8 +15,8 @@ from asr.cli.nbest_lists import (
 )
 from asr.cli.outputs import check_outputs
 from asr.data.manifest import read_manifest
-from asr.decoding.hypothesis import LM_SCORE, RECOGNISER_SCORE
-from asr.decoding.rescoring import RescoringWeights, with_scores
+from asr.transcripts.hypothesis import LM_SCORE, RECOGNISER_SCORE
+from asr.transcripts.nbest import RescoringWeights, with_scores
 
 
 def rescore(

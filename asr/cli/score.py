@@ -9,12 +9,12 @@ import typer
 
 from asr.cli.outputs import check_outputs
 from asr.data.manifest import read_manifest
-from asr.decoding.hypothesis_file import read_hypotheses
 from asr.files import write_text
 from asr.scoring.page_data import System
 from asr.scoring.report import Missing, to_json
 from asr.scoring.report import score as score_hypotheses
 from asr.scoring.text import to_text
+from asr.transcripts.hypothesis_file import read_hypotheses
 
 
 def score(

@@ -8,12 +8,12 @@ from asr.data.manifest import Utterance
 from asr.decoding.acoustic_model import AcousticModel
 from asr.decoding.alignment import align_labels
 from asr.decoding.audio_input import AudioInput
-from asr.decoding.decoder import Decoded
-from asr.decoding.hypothesis import Hypothesis, Outcome
 from asr.decoding.longform import LongformConfig
 from asr.decoding.recording_posteriors import recording_posteriors
-from asr.decoding.words import to_hypothesis
 from asr.tokens.tokenizer import Tokenizer
+from asr.transcripts.hypothesis import Hypothesis, Outcome
+from asr.transcripts.tokens import Decoded
+from asr.transcripts.word_times import to_hypothesis
 
 
 class Aligner:

@@ -8,9 +8,9 @@ from torch import Tensor
 from torchaudio.functional import forced_align
 
 from asr.ctc import BLANK, minimum_frames
-from asr.decoding.decoder import TokenSequence
+from asr.ctc.greedy import token_runs
 from asr.decoding.viterbi import best_alignment
-from asr.decoding.words import token_runs
+from asr.transcripts.tokens import TokenSequence
 
 # torchaudio takes about 1.4 bytes for each frame and state, and crashes at 2 ** 31 of them.
 _MOST_KERNEL_CELLS = 1 << 26

@@ -20,9 +20,9 @@ from asr.decoding.beam_state import (
     start_prefixes,
     start_tokens,
 )
-from asr.decoding.decoder import Decoded, Token, TokenSequence
 from asr.lm.scorer import Scorer, ScorerState, join
 from asr.schema import STRICT
+from asr.transcripts.tokens import Decoded, Token, TokenSequence
 
 # Odd, so that no label of a prefix is lost in the upper bits; Knuth's, for linear congruences.
 _HASH_MULTIPLIER = 6364136223846793005

@@ -7,7 +7,8 @@ import torch
 from torch import Tensor
 
 from asr.ctc import BLANK
-from asr.decoding.decoder import Decoded, Decoder, StateT
+from asr.ctc.decoder import Decoder, StateT
+from asr.transcripts.tokens import Decoded
 
 
 class BlankPenalty(Generic[StateT]):

@@ -13,13 +13,13 @@ from pydantic import Field
 from pydantic.dataclasses import dataclass
 from torch import Tensor
 
-from asr.decoding.decoder import Decoded, SpelledWord, Token, TokenSequence
+from asr.ctc.greedy import token_runs
 from asr.decoding.lexicon_words import LexiconWord, read_words
 from asr.decoding.pauses import longest_pause
 from asr.decoding.word_search import NO_WORD, word_search
-from asr.decoding.words import token_runs
 from asr.schema import STRICT
 from asr.tokens.tokenizer import Tokenizer
+from asr.transcripts.tokens import Decoded, SpelledWord, Token, TokenSequence
 
 _NOTHING = TokenSequence(tokens=(), score=0.0, acoustic_score=0.0, lm_score=0.0, words=())
 

@@ -2,8 +2,8 @@
 
 from collections.abc import Sequence
 
-from asr.decoding.words import spell_words
 from asr.tokens.tokenizer import Tokenizer
+from asr.transcripts.word_times import spell_words
 
 # Labels at the end that are spelled anew each time; decoders seldom change earlier ones.
 _OPEN_LABELS = 64

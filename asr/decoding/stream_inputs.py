@@ -9,8 +9,8 @@ import numpy as np
 import torch
 
 from asr.decoding.audio_input import AudioInput, read_input_blocks
-from asr.decoding.hypothesis import Outcome
 from asr.decoding.streaming import RecognitionStream
+from asr.transcripts.hypothesis import Outcome
 
 
 class ComputeTimes:

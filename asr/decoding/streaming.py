@@ -6,16 +6,16 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from asr.ctc.decoder import Decoder
 from asr.data.resampling import BlockResampler
 from asr.decoding.acoustic_model import AcousticModel
 from asr.decoding.audio_input import Samples, mono_samples
 from asr.decoding.chunked_model import ChunkedModel
-from asr.decoding.decoder import Decoder
-from asr.decoding.hypothesis import Hypothesis
 from asr.decoding.partial_text import PartialText
 from asr.decoding.transcripts import transcripts
 from asr.model.encoders import EncoderState
 from asr.tokens.tokenizer import Tokenizer
+from asr.transcripts.hypothesis import Hypothesis
 
 
 class StreamBatch:

@@ -3,10 +3,10 @@
 from collections.abc import Sequence
 
 from asr.decoding.acoustic_model import AcousticModel
-from asr.decoding.decoder import Decoded
-from asr.decoding.hypothesis import Hypothesis
-from asr.decoding.words import to_hypothesis
 from asr.tokens.tokenizer import Tokenizer
+from asr.transcripts.hypothesis import Hypothesis
+from asr.transcripts.tokens import Decoded
+from asr.transcripts.word_times import to_hypothesis
 
 
 def transcripts(

@@ -9,11 +9,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from asr.data.manifest import Utterance
-from asr.decoding.hypothesis import Alternative, Hypothesis
-from asr.decoding.rescoring import RescoringWeights, best_places
 from asr.scoring.counts import ErrorCounts, count_errors_batch, pool
 from asr.scoring.intervals import Interval, rate_interval
 from asr.scoring.report import match_texts, name_ids, transcripts
+from asr.transcripts.hypothesis import Alternative, Hypothesis
+from asr.transcripts.nbest import RescoringWeights, best_places
 
 Floats = NDArray[np.float64]
 Integers = NDArray[np.int64]

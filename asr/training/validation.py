@@ -9,9 +9,9 @@ import torch
 from lightning.fabric import Fabric
 from torch import Tensor
 
+from asr.ctc.greedy import greedy_decode
 from asr.data.batch import Batch
 from asr.data.loader import EvaluationLoader
-from asr.decoding.greedy import greedy_decode
 from asr.scoring.counts import ErrorCounts, count_errors_batch, pool
 from asr.tokens.tokenizer import Tokenizer
 from asr.training.engine import largest_over_processes, sum_over_processes

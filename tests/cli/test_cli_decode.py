@@ -11,11 +11,11 @@ from asr.cli.decode_streaming import streamed_outcomes
 from asr.data.manifest import Utterance, write_manifest
 from asr.decoding import stream_inputs
 from asr.decoding.beam import BeamConfig, BeamSearch
-from asr.decoding.hypothesis_file import read_hypotheses
 from asr.decoding.longform import LongformConfig, LongformMethod
 from asr.decoding.streaming import RecognitionStream
 from asr.model.attention import chunked
 from asr.recognizer import Recognizer, load
+from asr.transcripts.hypothesis_file import read_hypotheses
 from tests.cli.decode_runs import RATE_HZ, lines, run
 from tests.conftest import NoiseMaker
 

@@ -10,8 +10,8 @@ import soundfile
 
 from asr.cli.decode import collect_inputs
 from asr.data.manifest import Utterance, write_manifest
-from asr.decoding.hypothesis_file import read_hypotheses
 from asr.recognizer import Recognizer
+from asr.transcripts.hypothesis_file import read_hypotheses
 from tests.cli.decode_runs import RATE_HZ, lines, run
 from tests.conftest import NoiseMaker
 

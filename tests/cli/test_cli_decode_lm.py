@@ -9,10 +9,10 @@ from typer.testing import CliRunner
 from asr.cli.lm import app as lm_app
 from asr.data.text_corpus import read_text_corpus
 from asr.decoding.beam import BeamConfig, BeamSearch
-from asr.decoding.hypothesis_file import read_hypotheses
 from asr.lm.ngram import load_ngram, train_ngram
 from asr.recognizer import load
 from asr.tokens.tokenizer import Tokenizer, train_tokenizer
+from asr.transcripts.hypothesis_file import read_hypotheses
 from tests.cli.decode_runs import lines, run
 
 ARPA = """\\data\\

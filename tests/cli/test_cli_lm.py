@@ -8,11 +8,11 @@ from typer.testing import CliRunner
 
 from asr.cli.lm import app
 from asr.data.manifest import Utterance, write_manifest
-from asr.decoding.hypothesis import Alternative, Hypothesis
-from asr.decoding.hypothesis_file import HypothesisRecord, read_records, write_hypotheses
 from asr.lm.arpa import read_arpa
 from asr.lm.ngram import load_ngram
 from asr.tokens.tokenizer import Tokenizer
+from asr.transcripts.hypothesis import Alternative, Hypothesis
+from asr.transcripts.hypothesis_file import HypothesisRecord, read_records, write_hypotheses
 
 TEXT = "The lazy dog\na quick fox\nthe dog's fox\nthe fox jumps over a dog\n"
 

@@ -6,8 +6,8 @@ from typer.testing import CliRunner
 
 from asr.cli.lm import app
 from asr.data.manifest import Utterance, write_manifest
-from asr.decoding.hypothesis import Alternative, Hypothesis
-from asr.decoding.hypothesis_file import HypothesisRecord, write_hypotheses
+from asr.transcripts.hypothesis import Alternative, Hypothesis
+from asr.transcripts.hypothesis_file import HypothesisRecord, write_hypotheses
 
 
 def write(folder: Path, *, tokens: int | None, scores: tuple[str, ...] = ("lm_score",)) -> None:

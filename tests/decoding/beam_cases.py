@@ -10,8 +10,8 @@ import torch
 from torch import Tensor
 
 from asr.decoding.beam import BeamConfig, BeamSearch
-from asr.decoding.decoder import Decoded, Token
 from asr.lm.scorer import Scorer
+from asr.transcripts.tokens import Decoded, Token
 
 CPU = torch.device("cpu")
 

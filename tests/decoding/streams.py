@@ -9,14 +9,15 @@ import torch
 from torch import Tensor
 
 from asr.ctc import build_model
+from asr.ctc.decoder import Decoder
 from asr.decoding.acoustic_model import AcousticModel
-from asr.decoding.decoder import Decoded, Decoder, TokenSequence
-from asr.decoding.hypothesis import Hypothesis
 from asr.decoding.streaming import StreamBatch
 from asr.features.frontend import FeatureExtractor, FeaturesConfig
 from asr.features.normalisation import Normalisation
 from asr.model.encoders import parse_encoder
 from asr.tokens.tokenizer import Tokenizer
+from asr.transcripts.hypothesis import Hypothesis
+from asr.transcripts.tokens import Decoded, TokenSequence
 from tests.conftest import NoiseMaker
 from tests.model.encoders.pairs import Pair
 

@@ -10,7 +10,7 @@ from torchaudio.functional import forced_align
 from asr.ctc import minimum_frames
 from asr.decoding import alignment, viterbi
 from asr.decoding.alignment import align_labels
-from asr.decoding.decoder import TokenSequence
+from asr.transcripts.tokens import TokenSequence
 
 
 def spread(*rows: tuple[int, float], vocab: int = 4) -> Tensor:

@@ -5,8 +5,8 @@ import math
 import pytest
 import torch
 
+from asr.ctc.greedy import best_path
 from asr.decoding.beam import BeamConfig, BeamSearch
-from asr.decoding.greedy import best_path
 from tests.decoding.beam_cases import (
     CPU,
     Bigram,

@@ -3,9 +3,10 @@ from typing import Any
 import pytest
 import torch
 
+from asr.ctc.decoder import Decoder
 from asr.decoding.beam import BeamConfig, BeamSearch
 from asr.decoding.blank_penalty import BlankPenalty
-from asr.decoding.decoder import Decoded, Decoder
+from asr.transcripts.tokens import Decoded
 
 _LENGTHS = torch.tensor([9, 4])
 

@@ -5,9 +5,9 @@ import pytest
 import torch
 from torch import Tensor
 
-from asr.decoding.greedy import GreedyDecoder, best_path, greedy_decode
-from asr.decoding.hypothesis import Hypothesis, Word
+from asr.ctc.greedy import GreedyDecoder, best_path, greedy_decode
 from asr.tokens.tokenizer import Tokenizer
+from asr.transcripts.hypothesis import Hypothesis, Word
 
 
 def label(tokenizer: Tokenizer, piece: str) -> int:

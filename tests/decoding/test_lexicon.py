@@ -8,9 +8,9 @@ import pytest
 import torch
 from torch import Tensor
 
-from asr.decoding.decoder import Decoded, TokenSequence
 from asr.decoding.lexicon import LexiconConfig, LexiconDecoder
 from asr.schema import parse
+from asr.transcripts.tokens import Decoded, TokenSequence
 from tests.decoding.lexicon_cases import (
     VOCAB_SIZE,
     WIDE,

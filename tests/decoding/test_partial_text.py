@@ -1,10 +1,10 @@
 import numpy as np
 import pytest
 
-from asr.decoding.decoder import Token
 from asr.decoding.partial_text import PartialText
-from asr.decoding.words import group_words
 from asr.tokens.tokenizer import Tokenizer
+from asr.transcripts.tokens import Token
+from asr.transcripts.word_times import group_words
 
 
 def words_of(labels: list[int], letters: Tokenizer) -> str:

@@ -4,9 +4,9 @@ import pytest
 import torch
 from torch import Tensor
 
-from asr.decoding.decoder import Decoded, Token, TokenSequence
 from asr.recognizer import load
 from asr.tokens.tokenizer import Tokenizer
+from asr.transcripts.tokens import Decoded, Token, TokenSequence
 from tests.conftest import NoiseMaker
 
 RATE_HZ = 16000

@@ -6,9 +6,9 @@ from pathlib import Path
 import pytest
 
 from asr.data.manifest import Utterance
-from asr.decoding.hypothesis import Alternative, Hypothesis
 from asr.scoring.counts import count_errors
 from asr.scoring.tuning import tune
+from asr.transcripts.hypothesis import Alternative, Hypothesis
 
 
 def reference(name: str, text: str) -> Utterance:

@@ -1,4 +1,4 @@
-"""What a decoder gives: a transcript with scores and word times."""
+"""Hypotheses: transcripts with scores, word times and alternatives."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass

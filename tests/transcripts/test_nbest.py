@@ -3,8 +3,8 @@ from collections.abc import Sequence
 
 import pytest
 
-from asr.decoding.hypothesis import Alternative, Hypothesis, Word
-from asr.decoding.rescoring import RescoringWeights, add_scores, best_places, rank
+from asr.transcripts.hypothesis import Alternative, Hypothesis, Word
+from asr.transcripts.nbest import RescoringWeights, add_scores, best_places, rank
 
 
 def alternative(

@@ -2,9 +2,9 @@
 
 from html import escape
 
-from asr.decoding.formats.cues import cues
-from asr.decoding.formats.times import clock
-from asr.decoding.hypothesis import Hypothesis
+from asr.transcripts.formats.cues import cues
+from asr.transcripts.formats.times import clock
+from asr.transcripts.hypothesis import Hypothesis
 
 
 def vtt(hypothesis: Hypothesis) -> str:

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any, Self
 
 from asr.data.json_lines import JsonLinesError, json_field, json_objects
-from asr.decoding.hypothesis import Alternative, Hypothesis, Word
+from asr.transcripts.hypothesis import Alternative, Hypothesis, Word
 
 _NUMBER = (int, float)
 

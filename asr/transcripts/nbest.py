@@ -1,4 +1,4 @@
-"""n-best lists ranked anew: further scores, and the parts of scores under other weights."""
+"""N-best rescoring: lists ranked anew under other weights and further scores."""
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -6,7 +6,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 from numpy.typing import NDArray
 
-from asr.decoding.hypothesis import Alternative, Hypothesis
+from asr.transcripts.hypothesis import Alternative, Hypothesis
 
 Nbest = tuple[Alternative, ...]
 

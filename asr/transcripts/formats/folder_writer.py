@@ -5,9 +5,9 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Self
 
-from asr.decoding.hypothesis import Hypothesis
-from asr.decoding.hypothesis_file import HypothesisRecord, clear_write_errors
 from asr.files import write_text
+from asr.transcripts.hypothesis import Hypothesis
+from asr.transcripts.hypothesis_file import HypothesisRecord, clear_write_errors
 
 # Of Linux's, macOS's and Windows' file systems.
 _MAX_NAME_BYTES = 255

@@ -3,8 +3,8 @@ from pathlib import Path
 import pytest
 from praatio import textgrid as praatio
 
-from asr.decoding.formats.textgrid import textgrid
-from asr.decoding.hypothesis import Hypothesis, Word
+from asr.transcripts.formats.textgrid import textgrid
+from asr.transcripts.hypothesis import Hypothesis, Word
 
 
 def spoken(*words: tuple[str, float, float], duration: float) -> Hypothesis:

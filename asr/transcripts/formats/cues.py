@@ -4,8 +4,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import accumulate, pairwise
 
-from asr.decoding.formats.times import TimedText, last_millisecond, never_empty, timed_words
-from asr.decoding.hypothesis import Hypothesis
+from asr.transcripts.formats.times import TimedText, last_millisecond, never_empty, timed_words
+from asr.transcripts.hypothesis import Hypothesis
 
 # What television and streaming services ask of subtitles.
 _LINE_CHARACTERS = 42

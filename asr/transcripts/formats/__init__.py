@@ -5,13 +5,13 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TypeAlias
 
-from asr.decoding.formats.ctm import check_ctm_id, ctm_lines
-from asr.decoding.formats.folder_writer import FolderWriter, check_file_id
-from asr.decoding.formats.srt import srt
-from asr.decoding.formats.textgrid import textgrid
-from asr.decoding.formats.vtt import vtt
-from asr.decoding.hypothesis import Hypothesis
-from asr.decoding.hypothesis_file import (
+from asr.transcripts.formats.ctm import check_ctm_id, ctm_lines
+from asr.transcripts.formats.folder_writer import FolderWriter, check_file_id
+from asr.transcripts.formats.srt import srt
+from asr.transcripts.formats.textgrid import textgrid
+from asr.transcripts.formats.vtt import vtt
+from asr.transcripts.hypothesis import Hypothesis
+from asr.transcripts.hypothesis_file import (
     HypothesisRecord,
     HypothesisWriter,
     check_line_id,

@@ -1,8 +1,8 @@
 """SRT, SubRip's subtitles: numbered cues."""
 
-from asr.decoding.formats.cues import cues
-from asr.decoding.formats.times import clock
-from asr.decoding.hypothesis import Hypothesis
+from asr.transcripts.formats.cues import cues
+from asr.transcripts.formats.times import clock
+from asr.transcripts.hypothesis import Hypothesis
 
 
 def srt(hypothesis: Hypothesis) -> str:

@@ -1,56 +1,12 @@
-"""Labels of frames to tokens; tokens to words: text, times and confidence."""
+"""Word times and confidence from the tokens of a decoder or an alignment."""
 
 from collections.abc import Iterable, Iterator, Sequence
 from itertools import pairwise
 from statistics import median
 
-import torch
-from torch import Tensor
-
-from asr.ctc import BLANK
-from asr.decoding.decoder import Decoded, SpelledWord, Token, TokenSequence
-from asr.decoding.hypothesis import LM_SCORE, Alternative, Hypothesis, Word
 from asr.tokens.tokenizer import Tokenizer
-
-
-def token_runs(labels: Tensor, log_probs: Tensor) -> list[list[Token]]:
-    """Find the runs of equal labels that are not blank.
-
-    Args:
-        labels: (batch, time) int64, the label of every frame; blank where padded.
-        log_probs: (batch, time) float64, log-posterior of that label.
-
-    Returns:
-        The tokens of each item, in order.
-    """
-    batch, time = labels.shape
-    if labels.numel() == 0:
-        return [[] for _ in range(batch)]
-    # A run never spans two items, because every item's first frame begins one.
-    begins = torch.ones(batch, time, dtype=torch.bool)
-    begins[:, 1:] = labels[:, 1:] != labels[:, :-1]
-    first = begins.flatten().nonzero().squeeze(1)
-    run_of_frame = begins.flatten().cumsum(dim=0) - 1
-    best = torch.full(first.shape, -torch.inf, dtype=log_probs.dtype)
-    best.scatter_reduce_(0, run_of_frame, log_probs.flatten(), reduce="amax")
-    end = torch.cat([first[1:], first.new_tensor([batch * time])])
-    label = labels.flatten()[first]
-    kept = label != BLANK
-    first, end, label, best = first[kept], end[kept], label[kept], best[kept]
-
-    tokens: list[list[Token]] = [[] for _ in range(batch)]
-    columns = (first.tolist(), end.tolist(), label.tolist(), best.exp().tolist())
-    for first_frame, end_frame, token_label, posterior in zip(*columns, strict=True):
-        item, start = divmod(first_frame, time)
-        tokens[item].append(
-            Token(
-                label=token_label,
-                start_frame=start,
-                end_frame=end_frame - item * time,
-                posterior=min(posterior, 1.0),
-            )
-        )
-    return tokens
+from asr.transcripts.hypothesis import LM_SCORE, Alternative, Hypothesis, Word
+from asr.transcripts.tokens import Decoded, SpelledWord, Token, TokenSequence
 
 
 def to_hypothesis(

@@ -1,7 +1,7 @@
 """TextGrid, Praat's annotations: a tier of words whose gaps are empty intervals."""
 
-from asr.decoding.formats.times import last_millisecond, never_empty, timed_words
-from asr.decoding.hypothesis import Hypothesis
+from asr.transcripts.formats.times import last_millisecond, never_empty, timed_words
+from asr.transcripts.hypothesis import Hypothesis
 
 _TIER = "words"
 

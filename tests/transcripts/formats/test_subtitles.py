@@ -6,11 +6,11 @@ import pysubs2
 import pytest
 import webvtt
 
-from asr.decoding.formats.cues import Cue, cues
-from asr.decoding.formats.srt import srt
-from asr.decoding.formats.times import clock
-from asr.decoding.formats.vtt import vtt
-from asr.decoding.hypothesis import Hypothesis, Word
+from asr.transcripts.formats.cues import Cue, cues
+from asr.transcripts.formats.srt import srt
+from asr.transcripts.formats.times import clock
+from asr.transcripts.formats.vtt import vtt
+from asr.transcripts.hypothesis import Hypothesis, Word
 
 Timed = tuple[str, float, float]
 

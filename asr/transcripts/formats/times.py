@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from asr.decoding.hypothesis import Hypothesis
+from asr.transcripts.hypothesis import Hypothesis
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -3,10 +3,11 @@ from itertools import groupby
 import pytest
 import torch
 
-from asr.decoding.decoder import Decoded, SpelledWord, Token, TokenSequence
-from asr.decoding.hypothesis import Alternative, Word
-from asr.decoding.words import find_words, group_words, to_hypothesis, token_runs
+from asr.ctc.greedy import token_runs
 from asr.tokens.tokenizer import Tokenizer, train_tokenizer
+from asr.transcripts.hypothesis import Alternative, Word
+from asr.transcripts.tokens import Decoded, SpelledWord, Token, TokenSequence
+from asr.transcripts.word_times import find_words, group_words, to_hypothesis
 
 
 def tokens_of(tokenizer: Tokenizer, *spans: tuple[str, int, int]) -> list[Token]:

@@ -6,8 +6,8 @@ from pathlib import Path
 import pytest
 
 from asr.data.json_lines import JsonLinesError
-from asr.decoding.hypothesis import Alternative, Hypothesis, Word
-from asr.decoding.hypothesis_file import (
+from asr.transcripts.hypothesis import Alternative, Hypothesis, Word
+from asr.transcripts.hypothesis_file import (
     HypothesisRecord,
     HypothesisWriter,
     read_hypotheses,

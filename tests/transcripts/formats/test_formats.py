@@ -4,11 +4,11 @@ from typing import get_args
 import pytest
 
 from asr.cli.outcomes import FormatName
-from asr.decoding.formats import FORMATS, open_writer
-from asr.decoding.formats.ctm import ctm_lines
-from asr.decoding.formats.folder_writer import FolderWriter
-from asr.decoding.hypothesis import Hypothesis, Word
-from asr.decoding.hypothesis_file import HypothesisRecord
+from asr.transcripts.formats import FORMATS, open_writer
+from asr.transcripts.formats.ctm import ctm_lines
+from asr.transcripts.formats.folder_writer import FolderWriter
+from asr.transcripts.hypothesis import Hypothesis, Word
+from asr.transcripts.hypothesis_file import HypothesisRecord
 
 HYPOTHESIS = Hypothesis.of_words(
     (

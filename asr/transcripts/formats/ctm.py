@@ -2,8 +2,8 @@
 
 from pathlib import Path
 
-from asr.decoding.formats.times import timed_words
-from asr.decoding.hypothesis_file import HypothesisRecord
+from asr.transcripts.formats.times import timed_words
+from asr.transcripts.hypothesis_file import HypothesisRecord
 
 _CHANNEL = 1
 

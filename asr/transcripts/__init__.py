@@ -1,0 +1,1 @@
+"""What decoding gives: hypotheses, word times, n-best lists, and the files that hold them."""
