@@ -10,9 +10,7 @@ from typing import Any
 from torch import Tensor
 
 from asr.config import load_config
-from asr.ctc import build_model
-from asr.ctc.decoder import Decoder
-from asr.ctc.greedy import GreedyDecoder
+from asr.ctc import Decoder, GreedyDecoder, build_model
 from asr.data.manifest import Utterance
 from asr.decoding.acoustic_model import AcousticModel
 from asr.decoding.audio_input import (

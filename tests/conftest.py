@@ -14,8 +14,8 @@ from asr.config import load_config
 from asr.ctc import CtcModel, build_model
 from asr.ctc.decoder import Decoder
 from asr.ctc.greedy import GreedyDecoder
-from asr.decoding.beam import BeamConfig, BeamSearch
-from asr.decoding.lexicon import LexiconConfig, LexiconDecoder
+from asr.ctc.lexicon_beam import LexiconConfig, LexiconDecoder
+from asr.ctc.prefix_beam import BeamConfig, BeamSearch
 from asr.features.frontend import FeatureExtractor, Features, LogMel
 from asr.features.normalisation import estimate_normalisation
 from asr.recognizer import Recognizer, load

@@ -74,15 +74,3 @@ def test_library_lives_in_one_place(library: str, home: str) -> None:
     for path in _FILES:
         if any(name.split(".")[0] == library for name in _imports(path)):
             assert _module(path).startswith(home), f"{_module(path)} imports {library}"
-
-
-@pytest.mark.parametrize("path", _FILES, ids=_module)
-def test_files_and_functions_stay_small(path: Path) -> None:
-    text = path.read_text(encoding="utf-8")
-    assert text.count("\n") <= 300
-    for node in ast.walk(ast.parse(text)):
-        if isinstance(node, ast.FunctionDef):
-            assert node.end_lineno is not None
-            body_start = node.body[0].end_lineno if ast.get_docstring(node) else node.lineno
-            assert body_start is not None
-            assert node.end_lineno - body_start <= 50, f"{node.name} is too long"

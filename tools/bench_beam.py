@@ -15,9 +15,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from asr.ctc.decoder import Decoder
-from asr.ctc.greedy import GreedyDecoder
-from asr.decoding.beam import BeamConfig, BeamSearch
+from asr.ctc import BeamConfig, BeamSearch, Decoder, GreedyDecoder
 
 _FRAMES_PER_SECOND = 25
 _FRAMES_PER_LABEL = 6

@@ -19,10 +19,10 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
+from asr.ctc import BeamConfig, BeamSearch
 from asr.data.manifest import Utterance, read_manifest
 from asr.decoding.aligner import Aligner
 from asr.decoding.audio_input import read_input
-from asr.decoding.beam import BeamConfig, BeamSearch
 from asr.recognizer import Recognizer, load
 from asr.transcripts.hypothesis import Hypothesis
 

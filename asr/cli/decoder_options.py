@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal, TypeAlias
 import typer
 
 if TYPE_CHECKING:
-    from asr.ctc.decoder import Decoder
+    from asr.ctc import Decoder
     from asr.recognizer import Recognizer
 
 _Kind = Literal["greedy", "beam", "token_lm", "word_lm"]
@@ -192,8 +192,7 @@ class DecoderOptions:
             ValueError: A file is damaged, the language model is of another tokenizer, or it has no
                 word that the recogniser can spell.
         """
-        from asr.ctc.greedy import GreedyDecoder
-        from asr.decoding.blank_penalty import BlankPenalty
+        from asr.ctc import BlankPenalty, GreedyDecoder
 
         settings = self._settings()
         if self._kind == "greedy":
@@ -203,8 +202,7 @@ class DecoderOptions:
         return BlankPenalty(search, penalty) if penalty else search
 
     def _make_search(self, recogniser: Recognizer, settings: dict[str, Any]) -> Decoder[Any]:
-        from asr.decoding.beam import BeamConfig, BeamSearch
-        from asr.decoding.lexicon import LexiconConfig, LexiconDecoder
+        from asr.ctc import BeamConfig, BeamSearch, LexiconConfig, LexiconDecoder
         from asr.lm.load import load_language_model
         from asr.tokens.tokenizer import check_same_tokenizer
 

@@ -7,8 +7,8 @@ from typing import Annotated
 import typer
 
 from asr.cli.outputs import check_outputs
+from asr.ctc import words_of_arpa
 from asr.data.manifest import read_manifest, write_manifest
-from asr.decoding.lexicon_words import words_of_arpa
 from asr.files import write_text
 from asr.tokens.normaliser import normalise
 from asr.tokens.pronunciation import pronounce as phones_of

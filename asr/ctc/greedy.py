@@ -7,7 +7,7 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
-from asr.ctc import BLANK
+from asr.ctc.loss import BLANK
 from asr.lengths import valid_mask
 from asr.tokens.tokenizer import Tokenizer
 from asr.transcripts.hypothesis import Hypothesis

@@ -4,9 +4,9 @@ from collections.abc import Iterator, Sequence
 
 import torch
 
+from asr.ctc import align_labels
 from asr.data.manifest import Utterance
 from asr.decoding.acoustic_model import AcousticModel
-from asr.decoding.alignment import align_labels
 from asr.decoding.audio_input import AudioInput
 from asr.decoding.longform import LongformConfig
 from asr.decoding.recording_posteriors import recording_posteriors

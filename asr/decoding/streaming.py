@@ -6,7 +6,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from asr.ctc.decoder import Decoder
+from asr.ctc import Decoder
 from asr.data.resampling import BlockResampler
 from asr.decoding.acoustic_model import AcousticModel
 from asr.decoding.audio_input import Samples, mono_samples

@@ -8,13 +8,12 @@ from typing import Any, Protocol, Self
 import torch
 from torch import Tensor, nn
 
-from asr.ctc import CtcModel
+from asr.ctc import ConsistencyConfig, CtcModel, two_views
 from asr.data.batch import Batch
 from asr.features.frontend import FeatureExtractor
 from asr.features.spec_augment import SpecAugment
 from asr.model.trainable import Trainable
-from asr.training.config import ConsistencyConfig, StreamingTrainingConfig
-from asr.training.consistency import two_views
+from asr.training.config import StreamingTrainingConfig
 from asr.training.step_module import CtcStep
 
 

@@ -7,14 +7,13 @@ from pathlib import Path
 from lightning.fabric import Fabric
 
 from asr.config import ExperimentConfig
-from asr.ctc import CtcModel, build_model
+from asr.ctc import CtcModel, build_model, more_time_masks
 from asr.data.batch import Batch
 from asr.features.frontend import FeatureExtractor
 from asr.features.normalisation import Normalisation
 from asr.features.spec_augment import SpecAugment
 from asr.files import Experiment
 from asr.tokens.tokenizer import Tokenizer
-from asr.training.consistency import more_time_masks
 from asr.training.data import TrainingData, load_data, load_normalisation
 from asr.training.dry_run import DryRun, dry_run_training
 from asr.training.experiment import read_provenance

@@ -6,11 +6,10 @@ from contextlib import contextmanager
 import torch
 from torch import Tensor, nn
 
-from asr.ctc import CtcModel, ctc_losses
+from asr.ctc import ConsistencyConfig, CtcModel, consistency_losses, ctc_losses, mean_of_views
 from asr.model.attention import OFFLINE
 from asr.training.chunk_modes import ChunkModes
-from asr.training.config import ConsistencyConfig, StreamingTrainingConfig
-from asr.training.consistency import consistency_losses, mean_of_views
+from asr.training.config import StreamingTrainingConfig
 
 
 class CtcStep(nn.Module):

@@ -9,7 +9,7 @@ import torch
 from lightning.fabric import Fabric
 from torch import Tensor
 
-from asr.ctc.greedy import greedy_decode
+from asr.ctc import greedy_decode
 from asr.data.batch import Batch
 from asr.data.loader import EvaluationLoader
 from asr.scoring.counts import ErrorCounts, count_errors_batch, pool

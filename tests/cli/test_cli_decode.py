@@ -8,9 +8,9 @@ import pytest
 import soundfile
 
 from asr.cli.decode_streaming import streamed_outcomes
+from asr.ctc.prefix_beam import BeamConfig, BeamSearch
 from asr.data.manifest import Utterance, write_manifest
 from asr.decoding import stream_inputs
-from asr.decoding.beam import BeamConfig, BeamSearch
 from asr.decoding.longform import LongformConfig, LongformMethod
 from asr.decoding.streaming import RecognitionStream
 from asr.model.attention import chunked

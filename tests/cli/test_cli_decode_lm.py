@@ -7,8 +7,8 @@ import pytest
 from typer.testing import CliRunner
 
 from asr.cli.lm import app as lm_app
+from asr.ctc.prefix_beam import BeamConfig, BeamSearch
 from asr.data.text_corpus import read_text_corpus
-from asr.decoding.beam import BeamConfig, BeamSearch
 from asr.lm.ngram import load_ngram, train_ngram
 from asr.recognizer import load
 from asr.tokens.tokenizer import Tokenizer, train_tokenizer

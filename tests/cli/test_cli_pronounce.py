@@ -6,8 +6,8 @@ import typer
 from typer.testing import CliRunner, Result
 
 from asr.cli.pronounce import pronounce
+from asr.ctc.lexicon import read_words
 from asr.data.manifest import read_manifest
-from asr.decoding.lexicon_words import read_words
 from asr.tokens.tokenizer import Tokenizer, train_tokenizer
 
 pytest.importorskip("espeakng_loader", reason="the extra `synthetic` is not installed")

@@ -4,8 +4,8 @@ import numpy as np
 import pytest
 import torch
 
+from asr.ctc.forced_alignment import align_labels
 from asr.decoding.aligner import Aligner
-from asr.decoding.alignment import align_labels
 from asr.decoding.longform import LongformConfig
 from asr.recognizer import Recognizer, load
 from tests.conftest import NoiseMaker

@@ -10,7 +10,7 @@ from torch import Tensor
 
 from asr.ctc.decoder import Decoder
 from asr.ctc.greedy import GreedyDecoder
-from asr.decoding.beam import BeamConfig, BeamSearch
+from asr.ctc.prefix_beam import BeamConfig, BeamSearch
 from asr.decoding.streaming import RecognitionStream, StreamBatch
 from asr.features.frontend import FeaturesConfig
 from asr.model.attention import OFFLINE, Mode, chunked

@@ -5,8 +5,7 @@ import pytest
 import torch
 from torch import Tensor
 
-from asr.lm.load import NeuralLanguageModel
-from asr.lm.neural import NeuralScorer, sentence_log_probs, stream_log_prob
+from asr.lm.neural import NeuralLanguageModel, NeuralScorer, sentence_log_probs, stream_log_prob
 from asr.model.attention import ATTENTION, Mode, causal
 from asr.model.language_model import LanguageModel, LanguageModelConfig
 from asr.tokens.tokenizer import Tokenizer

@@ -9,7 +9,8 @@ import torch
 
 from asr.config import LanguageModelExperimentConfig, load_config_as
 from asr.data.text_corpus import read_text_corpus
-from asr.lm.load import NeuralLanguageModel, load_language_model
+from asr.lm.load import load_language_model
+from asr.lm.neural import NeuralLanguageModel
 from asr.model.weights import read_weights
 from asr.tokens.tokenizer import Tokenizer, train_tokenizer
 from asr.training.language_model import train_language_model

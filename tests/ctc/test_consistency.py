@@ -12,11 +12,10 @@ from torch import Tensor
 
 from asr.config import ExperimentConfig, load_config
 from asr.ctc import CtcModel, ctc_losses
+from asr.ctc.consistency import ConsistencyConfig, consistency_losses, more_time_masks, two_views
 from asr.data.batch import Batch
 from asr.features.frontend import FeatureExtractor, FeaturesConfig
 from asr.features.spec_augment import SpecAugment, SpecAugmentConfig
-from asr.training.config import ConsistencyConfig
-from asr.training.consistency import consistency_losses, more_time_masks, two_views
 from asr.training.objective import CtcObjective
 from asr.training.step_module import CtcStep
 

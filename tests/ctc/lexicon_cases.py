@@ -8,7 +8,7 @@ from itertools import groupby, product
 import torch
 from torch import Tensor
 
-from asr.decoding.lexicon_words import LexiconWord
+from asr.ctc.lexicon import LexiconWord
 
 # log10 probability and back-off weight of each word; log10 probability of each pair.
 UNIGRAMS = {

@@ -9,8 +9,8 @@ from pathlib import Path
 import pytest
 import torch
 
-from asr.decoding.lexicon import LexiconConfig, LexiconDecoder
-from asr.decoding.lexicon_words import LexiconWord, read_words
+from asr.ctc.lexicon import LexiconWord, read_words
+from asr.ctc.lexicon_beam import LexiconConfig, LexiconDecoder
 from asr.tokens.tokenizer import Tokenizer, train_tokenizer
 
 UNIGRAMS = ["-9\t<unk>", "-99\t<s>", "-0.8\t</s>", "-0.5\tFOX", "-0.9\tdog"]
@@ -168,7 +168,7 @@ def test_words_that_a_lexicon_writes_in_mixed_letters(
     letters: Tokenizer, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     # kenlm reads this file as it does a binary; Attune is made to take it for one.
-    monkeypatch.setattr("asr.decoding.lexicon_words.BINARY_MAGIC", b"\n\\data\\")
+    monkeypatch.setattr("asr.ctc.lexicon.BINARY_MAGIC", b"\n\\data\\")
     words = ("FoX", "Dog", "dog", "hen")
     unigrams = [f"-0.{7 + number}\t{word}\t-0.1" for number, word in enumerate(words)]
     path = tmp_path / "a.arpa"

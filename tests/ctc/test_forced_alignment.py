@@ -8,8 +8,8 @@ from torch import Tensor
 from torchaudio.functional import forced_align
 
 from asr.ctc import minimum_frames
-from asr.decoding import alignment, viterbi
-from asr.decoding.alignment import align_labels
+from asr.ctc.forced_alignment import align_labels
+from asr.ctc import forced_alignment
 from asr.transcripts.tokens import TokenSequence
 
 
@@ -52,8 +52,8 @@ def brute_force(log_probs: Tensor, labels: list[int]) -> tuple[float, tuple[int,
 def method(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
     """Both ways to align, the second with blocks far shorter than the input."""
     if request.param == "blocks":
-        monkeypatch.setattr(alignment, "_MOST_KERNEL_CELLS", 0)
-        monkeypatch.setattr(viterbi, "_BLOCK_FRAMES", 3)
+        monkeypatch.setattr(forced_alignment, "_MOST_KERNEL_CELLS", 0)
+        monkeypatch.setattr(forced_alignment, "_BLOCK_FRAMES", 3)
 
 
 @pytest.mark.usefixtures("method")
@@ -99,7 +99,7 @@ def test_blocks_equal_the_kernel(frames: int, tokens: int) -> None:
     generator = torch.Generator().manual_seed(frames)
     labels = torch.randint(1, 9, (tokens,), generator=generator)
     labels[1::2] = labels[0:-1:2] % 8 + 1
-    path = viterbi.best_alignment(log_probs.numpy(), labels.numpy())
+    path = forced_alignment.best_alignment(log_probs.numpy(), labels.numpy())
     expected, _ = forced_align(log_probs.unsqueeze(0), labels.unsqueeze(0))
     assert np.array_equal(path, expected[0].numpy())
 

@@ -9,7 +9,7 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
-from asr.decoding.beam import BeamConfig, BeamSearch
+from asr.ctc.prefix_beam import BeamConfig, BeamSearch
 from asr.lm.scorer import Scorer
 from asr.transcripts.tokens import Decoded, Token
 

@@ -4,10 +4,7 @@ import math
 
 import pytest
 import torch
-
-from asr.ctc.greedy import best_path
-from asr.decoding.beam import BeamConfig, BeamSearch
-from tests.decoding.beam_cases import (
+from tests.ctc.beam_cases import (
     CPU,
     Bigram,
     every_transcript,
@@ -18,6 +15,9 @@ from tests.decoding.beam_cases import (
     search,
     spelled,
 )
+
+from asr.ctc.greedy import best_path
+from asr.ctc.prefix_beam import BeamConfig, BeamSearch
 
 EVERY = BeamConfig(beam_size=200, nbest=200)
 

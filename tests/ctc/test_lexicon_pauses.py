@@ -1,7 +1,7 @@
 import pytest
 import torch
 
-from asr.decoding.pauses import longest_pause
+from asr.ctc.lexicon_beam import longest_pause
 
 
 def cut(labels: str) -> tuple[str, str]:

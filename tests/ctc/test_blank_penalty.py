@@ -3,9 +3,8 @@ from typing import Any
 import pytest
 import torch
 
-from asr.ctc.decoder import Decoder
-from asr.decoding.beam import BeamConfig, BeamSearch
-from asr.decoding.blank_penalty import BlankPenalty
+from asr.ctc.decoder import BlankPenalty, Decoder
+from asr.ctc.prefix_beam import BeamConfig, BeamSearch
 from asr.transcripts.tokens import Decoded
 
 _LENGTHS = torch.tensor([9, 4])

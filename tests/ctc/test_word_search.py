@@ -1,6 +1,6 @@
 import pytest
 
-from asr.decoding.word_search import word_graph
+from asr.ctc.lexicon_beam import word_graph
 
 
 def test_a_prefix_of_words_hopes_for_the_most_probable_of_them() -> None:

@@ -4,9 +4,7 @@ import itertools
 
 import pytest
 import torch
-
-from asr.decoding.beam import BeamConfig, BeamSearch
-from tests.decoding.beam_cases import (
+from tests.ctc.beam_cases import (
     CPU,
     Bigram,
     labels,
@@ -15,6 +13,8 @@ from tests.decoding.beam_cases import (
     search,
     spelled,
 )
+
+from asr.ctc.prefix_beam import BeamConfig, BeamSearch
 
 
 @pytest.mark.parametrize("padding", ["NaN", "speech"])

@@ -6,10 +6,31 @@ Source: Yao et al. 2025 (CR-CTC, arXiv:2410.05101), section 3.
 from dataclasses import replace
 
 import torch
+from pydantic import Field
+from pydantic.dataclasses import dataclass
 from torch import Tensor
 
 from asr.features.spec_augment import SpecAugmentConfig
 from asr.lengths import valid_mask
+from asr.schema import STRICT
+
+
+@dataclass(frozen=True, kw_only=True, config=STRICT)
+class ConsistencyConfig:
+    """Section `[training.consistency]`: CR-CTC, two views of each utterance that teach each other.
+
+    Each batch goes through the model twice, with masks and dropout of its own, so that a step takes
+    the memory, and nearly the time, of twice `data.batch_seconds`.
+
+    Source: Yao et al. 2025 (arXiv:2410.05101); the defaults are theirs.
+    """
+
+    weight: float = Field(default=0.2, gt=0)
+    """Weight of the divergence of the views beside the mean of their CTC losses, both summed over
+    the frames of an utterance."""
+    time_mask_factor: float = Field(default=2.5, ge=1)
+    """Time masks of a view for each one of `[augmentation.spec_augment]`; their number is rounded,
+    their width stays."""
 
 
 def two_views(*tensors: Tensor) -> tuple[Tensor, ...]:
