@@ -12,19 +12,6 @@ from torch import Tensor
 from asr.config import load_config
 from asr.ctc import Decoder, GreedyDecoder, build_model
 from asr.data.manifest import Utterance
-from asr.decoding.acoustic_model import AcousticModel
-from asr.decoding.audio_input import (
-    AudioInput,
-    duration_seconds,
-    read_batches,
-    read_input_blocks,
-)
-from asr.decoding.batching import BATCH_SECONDS, plan_batches
-from asr.decoding.chunked_model import chunked_mode
-from asr.decoding.long_recordings import cut_recording
-from asr.decoding.longform import CountedBlocks, LongformConfig
-from asr.decoding.streaming import RecognitionStream
-from asr.decoding.transcripts import transcripts
 from asr.devices import find_device
 from asr.features.frontend import FeatureExtractor
 from asr.features.normalisation import Normalisation
@@ -35,6 +22,17 @@ from asr.files import (
     TOKENIZER_FILE,
     WEIGHTS_FILE,
 )
+from asr.inference.acoustic_model import AcousticModel, to_hypotheses
+from asr.inference.audio_input import (
+    BATCH_SECONDS,
+    AudioInput,
+    duration_seconds,
+    plan_batches,
+    read_batches,
+    read_input_blocks,
+)
+from asr.inference.long_recordings import CountedBlocks, LongformConfig, cut_recording
+from asr.inference.streaming import RecognitionStream, chunked_mode
 from asr.model.weights import load_weights, read_weights
 from asr.tokens.tokenizer import Tokenizer
 from asr.transcripts.hypothesis import Hypothesis, Outcome
@@ -216,7 +214,7 @@ class Recognizer:
 
     def _transcripts(self, state: Any, samples: Sequence[int]) -> list[Hypothesis]:  # noqa: ANN401
         """The transcripts of a decoder's state, whose items have so many samples."""
-        return transcripts(
+        return to_hypotheses(
             self.decoder.finish(state),
             samples,
             acoustic_model=self.acoustic_model,

@@ -19,8 +19,8 @@ _LAYERS = (
     ("asr.lm",),
     ("asr.transcripts",),
     ("asr.ctc",),
-    ("asr.decoding",),
     ("asr.scoring",),
+    ("asr.inference",),
     # Every section lives with its part; this one holds nothing but the section.
     ("asr.training.config",),
     ("asr.config",),

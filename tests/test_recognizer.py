@@ -11,7 +11,7 @@ import torch
 from asr.ctc.decoder import Decoder
 from asr.ctc.prefix_beam import BeamConfig, BeamSearch
 from asr.data.manifest import Utterance
-from asr.decoding.audio_input import AudioInput
+from asr.inference.audio_input import AudioInput
 from asr.recognizer import Recognizer, load
 from tests.conftest import NoiseMaker
 

@@ -11,10 +11,10 @@ from torch import Tensor
 from torch.nn.utils.rnn import pad_sequence
 
 from asr.ctc.decoder import Decoder
-from asr.decoding.acoustic_model import AcousticModel, Posteriors
-from asr.decoding.longform import LongformConfig, LongformMethod
 from asr.features.frontend import FeatureExtractor, FeaturesConfig
 from asr.features.normalisation import Normalisation
+from asr.inference.acoustic_model import AcousticModel, Posteriors
+from asr.inference.long_recordings import LongformConfig, LongformMethod
 from asr.recognizer import Recognizer, load
 from asr.tokens.tokenizer import Tokenizer
 from tests.conftest import NoiseMaker

@@ -21,9 +21,9 @@ from torch import Tensor
 
 from asr.config import load_config
 from asr.ctc import CtcModel, build_model
-from asr.decoding.acoustic_model import AcousticModel
 from asr.features.frontend import FeatureExtractor, FeaturesConfig
 from asr.features.normalisation import Normalisation
+from asr.inference.acoustic_model import AcousticModel
 from asr.recognizer import Recognizer
 from asr.tokens.tokenizer import train_tokenizer
 from tools.ctc_step import peak_bytes, random_batch, training_step, wall_seconds

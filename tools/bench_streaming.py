@@ -18,9 +18,9 @@ from itertools import product
 from pathlib import Path
 
 from asr.data.manifest import Utterance, read_manifest
-from asr.decoding.audio_input import read_input
-from asr.decoding.longform import LongformConfig
-from asr.decoding.stream_inputs import ComputeTimes, stream_outcomes
+from asr.inference.audio_input import read_input
+from asr.inference.long_recordings import LongformConfig
+from asr.inference.streaming import ComputeTimes, stream_outcomes
 from asr.recognizer import Recognizer, load
 from asr.scoring.counts import count_errors_batch, pool
 from asr.scoring.intervals import rate_interval

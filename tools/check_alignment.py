@@ -21,8 +21,8 @@ from numpy.typing import NDArray
 
 from asr.ctc import BeamConfig, BeamSearch
 from asr.data.manifest import Utterance, read_manifest
-from asr.decoding.aligner import Aligner
-from asr.decoding.audio_input import read_input
+from asr.inference.alignment import Aligner
+from asr.inference.audio_input import read_input
 from asr.recognizer import Recognizer, load
 from asr.transcripts.hypothesis import Hypothesis
 

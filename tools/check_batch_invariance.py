@@ -13,7 +13,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 
 from asr.data.manifest import Utterance, read_manifest
-from asr.decoding.audio_input import read_batches
+from asr.inference.audio_input import read_batches
 from asr.recognizer import Recognizer, load
 from asr.transcripts.hypothesis import Hypothesis
 

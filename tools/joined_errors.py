@@ -6,8 +6,8 @@ from pathlib import Path
 import torch
 
 from asr.data.manifest import Utterance
-from asr.decoding.audio_input import read_input
-from asr.decoding.longform import LongformConfig
+from asr.inference.audio_input import read_input
+from asr.inference.long_recordings import LongformConfig
 from asr.recognizer import Recognizer, load
 from asr.scoring.counts import count_errors_batch
 

@@ -31,7 +31,7 @@ def align(
     with too little audio for its text is named on standard error and left
     out; the others are aligned, and the exit status is 1.
     """
-    from asr.decoding.aligner import Aligner
+    from asr.inference.alignment import Aligner
     from asr.recognizer import load
 
     utterances = read_manifest(manifest)

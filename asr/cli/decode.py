@@ -27,11 +27,11 @@ from asr.cli.outcomes import FORMAT_HELP, FormatName, write_outcomes
 from asr.cli.outputs import check_outputs
 from asr.data.folders import files_below
 from asr.data.manifest import Utterance, read_manifest
-from asr.decoding.batching import BATCH_SECONDS
+from asr.inference.audio_input import BATCH_SECONDS
 from asr.transcripts.formats import open_writer
 
 if TYPE_CHECKING:
-    from asr.decoding.audio_input import AudioInput
+    from asr.inference.audio_input import AudioInput
 
 _STANDARD_INPUT = "-"
 _MANIFEST_SUFFIX = ".jsonl"
@@ -121,8 +121,8 @@ def decode(
     check_streaming_options(
         streaming=streaming, long=long, chunk_seconds=chunk_seconds, left_seconds=left_seconds
     )
-    from asr.decoding.longform import LongformConfig
     from asr.devices import is_out_of_memory
+    from asr.inference.long_recordings import LongformConfig
     from asr.recognizer import load
 
     sources = collect_inputs(inputs, standard_input=sys.stdin)

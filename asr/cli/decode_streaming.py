@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 import typer
 
 if TYPE_CHECKING:
-    from asr.decoding.audio_input import AudioInput
+    from asr.inference.audio_input import AudioInput
     from asr.recognizer import Recognizer
     from asr.transcripts.hypothesis import Outcome
 
@@ -52,7 +52,7 @@ def streamed_outcomes(
     Raises:
         ValueError: The model cannot stream.
     """
-    from asr.decoding.stream_inputs import ComputeTimes, stream_outcomes
+    from asr.inference.streaming import ComputeTimes, stream_outcomes
 
     open_stream = partial(recognizer.stream, chunk_seconds=chunk_seconds, left_seconds=left_seconds)
     stream = open_stream()

@@ -43,7 +43,7 @@ def rescore(
     a development set with any, then `asr lm tune` finds the best ones from
     that file. Words keep their times where the best text is that of before.
     """
-    from asr.decoding.text_scorer import text_log_probs
+    from asr.inference.rescoring import text_log_probs
     from asr.recognizer import load
 
     check_outputs([out], inputs=[hyp, manifest])

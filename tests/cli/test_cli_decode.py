@@ -10,9 +10,9 @@ import soundfile
 from asr.cli.decode_streaming import streamed_outcomes
 from asr.ctc.prefix_beam import BeamConfig, BeamSearch
 from asr.data.manifest import Utterance, write_manifest
-from asr.decoding import stream_inputs
-from asr.decoding.longform import LongformConfig, LongformMethod
-from asr.decoding.streaming import RecognitionStream
+from asr.inference import streaming
+from asr.inference.long_recordings import LongformConfig, LongformMethod
+from asr.inference.streaming import RecognitionStream
 from asr.model.attention import chunked
 from asr.recognizer import Recognizer, load
 from asr.transcripts.hypothesis_file import read_hypotheses
@@ -239,12 +239,12 @@ def test_help_gives_the_defaults() -> None:
 def test_latency_is_the_median_and_the_95th_percentile(
     tiny_experiment: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    def outcomes(*_: Any, times: stream_inputs.ComputeTimes) -> list[RecognitionStream]:  # noqa: ANN401
+    def outcomes(*_: Any, times: streaming.ComputeTimes) -> list[RecognitionStream]:  # noqa: ANN401
         for hundredths in range(101):
             times.add(hundredths / 100)
         return []
 
-    monkeypatch.setattr(stream_inputs, "stream_outcomes", outcomes)
+    monkeypatch.setattr(streaming, "stream_outcomes", outcomes)
     recognizer = load(tiny_experiment)
     list(streamed_outcomes(recognizer, [], chunk_seconds=0.32, left_seconds=None))
     assert "compute 0.5000 s (95th percentile 0.9500 s)" in capsys.readouterr().err

@@ -5,7 +5,7 @@ from typer.testing import CliRunner, Result
 
 from asr.cli import app
 from asr.data.manifest import Utterance, write_manifest
-from asr.decoding.text_scorer import text_log_probs
+from asr.inference.rescoring import text_log_probs
 from asr.recognizer import load
 from asr.transcripts.hypothesis import Alternative, Hypothesis
 from asr.transcripts.hypothesis_file import HypothesisRecord, read_records, write_hypotheses

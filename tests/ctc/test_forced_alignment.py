@@ -7,9 +7,8 @@ import torch
 from torch import Tensor
 from torchaudio.functional import forced_align
 
-from asr.ctc import minimum_frames
+from asr.ctc import forced_alignment, minimum_frames
 from asr.ctc.forced_alignment import align_labels
-from asr.ctc import forced_alignment
 from asr.transcripts.tokens import TokenSequence
 
 

@@ -6,6 +6,11 @@ from typing import Any
 
 import pytest
 import torch
+from torch import Tensor
+
+from asr.ctc.lexicon_beam import LexiconConfig, LexiconDecoder
+from asr.schema import parse
+from asr.transcripts.tokens import Decoded, TokenSequence
 from tests.ctc.lexicon_cases import (
     VOCAB_SIZE,
     WIDE,
@@ -14,11 +19,6 @@ from tests.ctc.lexicon_cases import (
     brute_force,
     random_log_probs,
 )
-from torch import Tensor
-
-from asr.ctc.lexicon_beam import LexiconConfig, LexiconDecoder
-from asr.schema import parse
-from asr.transcripts.tokens import Decoded, TokenSequence
 
 
 @pytest.fixture(scope="module")

@@ -4,6 +4,9 @@ import math
 
 import pytest
 import torch
+
+from asr.ctc.greedy import best_path
+from asr.ctc.prefix_beam import BeamConfig, BeamSearch
 from tests.ctc.beam_cases import (
     CPU,
     Bigram,
@@ -15,9 +18,6 @@ from tests.ctc.beam_cases import (
     search,
     spelled,
 )
-
-from asr.ctc.greedy import best_path
-from asr.ctc.prefix_beam import BeamConfig, BeamSearch
 
 EVERY = BeamConfig(beam_size=200, nbest=200)
 

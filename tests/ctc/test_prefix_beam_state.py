@@ -4,6 +4,8 @@ import itertools
 
 import pytest
 import torch
+
+from asr.ctc.prefix_beam import BeamConfig, BeamSearch
 from tests.ctc.beam_cases import (
     CPU,
     Bigram,
@@ -13,8 +15,6 @@ from tests.ctc.beam_cases import (
     search,
     spelled,
 )
-
-from asr.ctc.prefix_beam import BeamConfig, BeamSearch
 
 
 @pytest.mark.parametrize("padding", ["NaN", "speech"])

@@ -4,15 +4,14 @@ import pytest
 import torch
 
 from asr.claims.cost import peak_bytes
-from asr.decoding.long_recordings import cut_recording, pass_bytes
-from asr.decoding.longform import LongformConfig, LongformMethod
 from asr.features.frontend import FeaturesConfig
+from asr.inference.long_recordings import LongformConfig, LongformMethod, cut_recording, pass_bytes
 from asr.model.attention import ATTENTION
 from asr.model.encoders import ENCODERS
 from asr.recognizer import load
 from asr.tokens.tokenizer import Tokenizer
 from tests.conftest import NoiseMaker
-from tests.decoding.streams import build
+from tests.inference.streams import build
 
 RATE_HZ = 16000
 

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from asr.decoding.stream_inputs import ComputeTimes, stream_outcomes
+from asr.inference.streaming import ComputeTimes, stream_outcomes
 from asr.recognizer import load
 
 RATE_HZ = 16000

@@ -3,13 +3,13 @@
 import pytest
 import torch
 
-from asr.decoding.streaming import StreamBatch
 from asr.features.frontend import FeaturesConfig
+from asr.inference.streaming import StreamBatch
 from asr.model.attention import ATTENTION, Mode, chunked
 from asr.model.encoders import ENCODERS
 from asr.tokens.tokenizer import Tokenizer
 from tests.conftest import NoiseMaker
-from tests.decoding.streams import (
+from tests.inference.streams import (
     FRAME_SAMPLES,
     Collector,
     assert_equals_one_pass,

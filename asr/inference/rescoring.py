@@ -7,10 +7,9 @@ from torch import Tensor
 from torch.nn.utils.rnn import pad_sequence
 
 from asr.ctc import ctc_losses
-from asr.decoding.acoustic_model import AcousticModel
-from asr.decoding.audio_input import AudioInput
-from asr.decoding.longform import LongformConfig
-from asr.decoding.recording_posteriors import recording_posteriors
+from asr.inference.acoustic_model import AcousticModel
+from asr.inference.audio_input import AudioInput
+from asr.inference.long_recordings import LongformConfig, recording_posteriors
 from asr.tokens.tokenizer import Tokenizer
 
 IMPOSSIBLE = -1e9

@@ -1,4 +1,4 @@
-from asr.decoding.batching import plan_batches
+from asr.inference.audio_input import plan_batches
 
 
 def test_batches_hold_their_seconds_and_every_input_once() -> None:

@@ -1,4 +1,4 @@
-"""What can be decoded, and how it is read: whole, in blocks, or ahead of time in batches."""
+"""Audio to decode: files, stretches and samples, read whole, in blocks, or in batches ahead."""
 
 from collections import deque
 from collections.abc import Iterator, Sequence
@@ -15,6 +15,29 @@ from torchaudio.functional import resample
 from asr.data.audio import audio_blocks, audio_info, read_audio
 from asr.data.manifest import Utterance
 from asr.data.resampling import check_rates
+
+BATCH_SECONDS = 120.0
+
+
+def plan_batches(durations: Sequence[tuple[int, float]], batch_seconds: float) -> list[list[int]]:
+    """Group inputs of similar length, the longest first.
+
+    Args:
+        durations: Pairs of index and seconds.
+        batch_seconds: Most seconds a batch, padding included; one longer input is a batch alone.
+
+    Returns:
+        Indices, one list a batch.
+    """
+    batches: list[list[int]] = []
+    longest = 0.0
+    for index, seconds in sorted(durations, key=lambda pair: (-pair[1], pair[0])):
+        if not batches or (len(batches[-1]) + 1) * longest > batch_seconds:
+            batches.append([])
+            longest = seconds
+        batches[-1].append(index)
+    return batches
+
 
 Samples: TypeAlias = Tensor | NDArray[Any]
 # A file, a stretch of a file, or samples in -1 .. 1 with their rate in Hz.

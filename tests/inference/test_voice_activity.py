@@ -10,8 +10,8 @@ import torch
 from torch import Tensor
 
 from asr.data.audio import read_audio
-from asr.decoding.longform import LongformConfig, Window
-from asr.decoding.voice_activity import SileroDetector, cut_at_pauses
+from asr.inference.long_recordings import AudioWindow, LongformConfig, cut_at_pauses
+from asr.inference.voice_activity import SileroDetector
 
 RATE_HZ = 100
 FRAME_SAMPLES = 7
@@ -48,7 +48,7 @@ def in_blocks(samples: Tensor, size: int) -> Iterator[Tensor]:
         yield samples[start : start + size]
 
 
-def cut(samples: Tensor, *, block_samples: int = 50) -> list[Window]:
+def cut(samples: Tensor, *, block_samples: int = 50) -> list[AudioWindow]:
     return list(
         cut_at_pauses(
             in_blocks(samples, block_samples),
@@ -61,7 +61,7 @@ def cut(samples: Tensor, *, block_samples: int = 50) -> list[Window]:
     )
 
 
-def ends(windows: list[Window]) -> list[int]:
+def ends(windows: list[AudioWindow]) -> list[int]:
     """Where the windows but the last end, in samples."""
     frames = [window.stop_frame or 0 for window in windows[:-1]]
     return [total * FRAME_SAMPLES for total in accumulate(frames)]

@@ -4,8 +4,8 @@ import torch
 from numpy.typing import NDArray
 
 from asr.ctc import ctc_losses
-from asr.decoding.longform import LongformConfig
-from asr.decoding.text_scorer import IMPOSSIBLE, text_log_probs
+from asr.inference.long_recordings import LongformConfig
+from asr.inference.rescoring import IMPOSSIBLE, text_log_probs
 from asr.recognizer import Recognizer
 from tests.conftest import NoiseMaker
 

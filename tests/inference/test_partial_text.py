@@ -1,7 +1,7 @@
 import numpy as np
 import pytest
 
-from asr.decoding.partial_text import PartialText
+from asr.inference.streaming import PartialText
 from asr.tokens.tokenizer import Tokenizer
 from asr.transcripts.tokens import Token
 from asr.transcripts.word_times import group_words

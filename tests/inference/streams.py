@@ -10,10 +10,10 @@ from torch import Tensor
 
 from asr.ctc import build_model
 from asr.ctc.decoder import Decoder
-from asr.decoding.acoustic_model import AcousticModel
-from asr.decoding.streaming import StreamBatch
 from asr.features.frontend import FeatureExtractor, FeaturesConfig
 from asr.features.normalisation import Normalisation
+from asr.inference.acoustic_model import AcousticModel
+from asr.inference.streaming import StreamBatch
 from asr.model.encoders import parse_encoder
 from asr.tokens.tokenizer import Tokenizer
 from asr.transcripts.hypothesis import Hypothesis

@@ -11,14 +11,14 @@ from torch import Tensor
 from asr.ctc.decoder import Decoder
 from asr.ctc.greedy import GreedyDecoder
 from asr.ctc.prefix_beam import BeamConfig, BeamSearch
-from asr.decoding.streaming import RecognitionStream, StreamBatch
 from asr.features.frontend import FeaturesConfig
+from asr.inference.streaming import RecognitionStream, StreamBatch
 from asr.model.attention import OFFLINE, Mode, chunked
 from asr.recognizer import Recognizer
 from asr.tokens.tokenizer import Tokenizer
 from asr.transcripts.hypothesis import Hypothesis
 from tests.conftest import NoiseMaker
-from tests.decoding.streams import FRAME_SAMPLES, build, in_blocks, stream_all
+from tests.inference.streams import FRAME_SAMPLES, build, in_blocks, stream_all
 from tests.model.attention.served import mechanism
 from tests.model.encoders.pairs import PAIRS, Pair, served
 

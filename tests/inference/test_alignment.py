@@ -5,8 +5,8 @@ import pytest
 import torch
 
 from asr.ctc.forced_alignment import align_labels
-from asr.decoding.aligner import Aligner
-from asr.decoding.longform import LongformConfig
+from asr.inference.alignment import Aligner
+from asr.inference.long_recordings import LongformConfig
 from asr.recognizer import Recognizer, load
 from tests.conftest import NoiseMaker
 

@@ -5,7 +5,7 @@ import pytest
 import torch
 from torch import Tensor
 
-from asr.decoding.longform import LongformConfig, cut_windows
+from asr.inference.long_recordings import LongformConfig, cut_windows
 
 RATE_HZ = 100
 FRAME_SAMPLES = 7

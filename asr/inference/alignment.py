@@ -1,4 +1,4 @@
-"""Known transcripts and their audio to word times."""
+"""Forced alignment of recordings: when the words of a known transcript were spoken."""
 
 from collections.abc import Iterator, Sequence
 
@@ -6,10 +6,12 @@ import torch
 
 from asr.ctc import align_labels
 from asr.data.manifest import Utterance
-from asr.decoding.acoustic_model import AcousticModel
-from asr.decoding.audio_input import AudioInput
-from asr.decoding.longform import LongformConfig
-from asr.decoding.recording_posteriors import recording_posteriors
+from asr.inference.acoustic_model import AcousticModel
+from asr.inference.audio_input import AudioInput
+from asr.inference.long_recordings import (
+    LongformConfig,
+    recording_posteriors,
+)
 from asr.tokens.tokenizer import Tokenizer
 from asr.transcripts.hypothesis import Hypothesis, Outcome
 from asr.transcripts.tokens import Decoded

@@ -3,7 +3,7 @@ from pathlib import Path
 import pytest
 import torch
 
-from asr.decoding.acoustic_model import AcousticModel
+from asr.inference.acoustic_model import AcousticModel
 from asr.recognizer import load
 from tests.conftest import NoiseMaker
 

@@ -7,7 +7,7 @@ import torch
 from numpy.typing import NDArray
 
 from asr.data.manifest import Utterance
-from asr.decoding.audio_input import (
+from asr.inference.audio_input import (
     AudioInput,
     duration_seconds,
     read_batches,
@@ -110,7 +110,7 @@ def test_reading_stays_few_batches_ahead(monkeypatch: pytest.MonkeyPatch) -> Non
         started.append(item)
         return torch.zeros(1)
 
-    monkeypatch.setattr("asr.decoding.audio_input.read_input", noted_read)
+    monkeypatch.setattr("asr.inference.audio_input.read_input", noted_read)
     inputs: list[AudioInput] = [str(index) for index in range(100)]
     next(read_batches(inputs, [[index] for index in range(100)], sample_rate_hz=1))
     assert len(started) <= 4

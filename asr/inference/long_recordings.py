@@ -1,0 +1,400 @@
+"""Long recordings: windows that overlap, one pass over the whole, or cuts in pauses."""
+
+import math
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from dataclasses import dataclass as plain_dataclass
+from itertools import groupby
+from typing import Literal, TypeAlias
+
+import torch
+from pydantic import Field
+from pydantic.dataclasses import dataclass
+from torch import Tensor
+
+from asr.inference.acoustic_model import AcousticModel
+from asr.inference.audio_input import AudioInput, duration_seconds, read_input_blocks
+from asr.inference.voice_activity import _SPEECH_PROBABILITY, SileroDetector, SpeechDetector
+from asr.model.attention import Attention
+from asr.model.attention.engine import SCORES_AT_ONCE
+from asr.schema import STRICT
+
+LongformMethod: TypeAlias = Literal["windows", "whole", "pauses"]
+
+
+@dataclass(frozen=True, kw_only=True, config=STRICT)
+class LongformConfig:
+    """How long audio is cut; spans are rounded to whole encoder frames."""
+
+    method: LongformMethod = "windows"
+    """Overlapping windows, one pass over the whole, or cuts in pauses with windows that do not
+    overlap."""
+    limit_seconds: float = Field(default=40.0, gt=0)
+    """Audio up to this length goes through the model in one pass, in seconds."""
+    window_seconds: float = Field(default=20.0, gt=0)
+    """Length of a window, its context included, in seconds; of `pauses` the most."""
+    context_seconds: float = Field(default=1.5, gt=0)
+    """What is discarded at each inner edge of a window, in seconds; `pauses` has no context."""
+    memory_bytes: int = Field(default=8 << 30, gt=0)
+    """Most memory that one pass over the whole may be predicted to need, in bytes."""
+
+    def __post_init__(self) -> None:
+        if self.window_seconds <= 2 * self.context_seconds:
+            raise ValueError(
+                f"expected window_seconds above twice context_seconds, found {self.window_seconds} "
+                f"and {self.context_seconds}; lengthen the window"
+            )
+        if self.limit_seconds < self.window_seconds:
+            raise ValueError(
+                f"expected limit_seconds >= window_seconds, found {self.limit_seconds} and "
+                f"{self.window_seconds}; raise the limit"
+            )
+
+
+@plain_dataclass(frozen=True, kw_only=True)
+class AudioWindow:
+    """One stretch of audio for the model and the frames to keep of it.
+
+    Args:
+        samples: (sample,) waveform; it begins on the frame grid of the whole recording.
+        first_frame: The first encoder frame of this window to keep.
+        stop_frame: The first one after those kept; None keeps all to the end.
+    """
+
+    samples: Tensor
+    first_frame: int
+    stop_frame: int | None
+
+    def kept(self, frames: int) -> slice:
+        """Which of the window's encoder frames are kept.
+
+        Args:
+            frames: How many the encoder gave.
+
+        Returns:
+            Their stretch.
+
+        Raises:
+            ValueError: The context is shorter than what the encoder cuts off at a window's end.
+        """
+        if self.stop_frame is not None and frames < self.stop_frame:
+            raise ValueError(
+                f"expected at least {self.stop_frame} encoder frames from a window of "
+                f"{self.samples.shape[0]} samples, found {frames}; raise context_seconds"
+            )
+        return slice(self.first_frame, self.stop_frame)
+
+
+class CountedBlocks:
+    """Passes blocks on and counts their samples.
+
+    Args:
+        blocks: (sample,) consecutive stretches of any length.
+    """
+
+    def __init__(self, blocks: Iterable[Tensor]) -> None:
+        self._blocks = blocks
+        self.samples = 0
+
+    def __iter__(self) -> Iterator[Tensor]:
+        for block in self._blocks:
+            self.samples += len(block)
+            yield block
+
+
+def cut_windows(
+    blocks: Iterable[Tensor], config: LongformConfig, *, rate_hz: int, frame_samples: int
+) -> Iterator[AudioWindow]:
+    """Cut a recording that arrives in blocks.
+
+    The kept frames of all windows, joined, are the frames of one pass over the whole recording. At
+    most one window (before the first, `limit_seconds`) and one block are held at a time.
+
+    Args:
+        blocks: (sample,) consecutive stretches of any length.
+        config: Window and context.
+        rate_hz: Sample rate of the blocks.
+        frame_samples: Distance between encoder frames, in samples.
+
+    Yields:
+        The windows in order; one alone when the recording is not above the limit.
+    """
+    buffer = BlockBuffer(blocks)
+    limit = int(config.limit_seconds * rate_hz)
+    if not buffer.fill(limit + 1):
+        yield AudioWindow(samples=buffer.take(limit), first_frame=0, stop_frame=None)
+        return
+
+    context = -int(-config.context_seconds * rate_hz // frame_samples)
+    # Rounding may leave nothing of a window hardly longer than its context.
+    middle = max(1, -int(-config.window_seconds * rate_hz // frame_samples) - 2 * context)
+    start = 0
+    while True:
+        # The first window has no left context: nothing is cut off there in one pass either.
+        first = min(start, context)
+        length = (first + middle + context) * frame_samples
+        if not buffer.fill(length + 1):
+            yield AudioWindow(samples=buffer.take(length), first_frame=first, stop_frame=None)
+            return
+        yield AudioWindow(samples=buffer.take(length), first_frame=first, stop_frame=first + middle)
+        start += middle
+        buffer.drop((first + middle - min(start, context)) * frame_samples)
+
+
+class BlockBuffer:
+    """Holds the samples of blocks until they are dropped.
+
+    Args:
+        blocks: (sample,) consecutive stretches of any length.
+    """
+
+    def __init__(self, blocks: Iterable[Tensor]) -> None:
+        self._blocks = iter(blocks)
+        self._samples = torch.empty(0)
+
+    def fill(self, samples: int) -> bool:
+        """Read until this many samples are held; whether there are so many."""
+        parts = [self._samples]
+        held = self._samples.shape[0]
+        while held < samples:
+            block = next(self._blocks, None)
+            if block is None:
+                break
+            parts.append(block)
+            held += block.shape[0]
+        if len(parts) > 1:
+            self._samples = torch.cat(parts)
+        return held >= samples
+
+    def take(self, samples: int) -> Tensor:
+        """The first samples held, as many as there are."""
+        return self._samples[:samples]
+
+    def drop(self, samples: int) -> None:
+        """Forget the first samples held."""
+        self._samples = self._samples[samples:]
+
+
+_FLOAT_BYTES = 4
+# What lives at once at the peak of one pass, measured over all encoders and mechanisms.
+_FLOATS_PER_WIDTH = 40
+_FLOATS_PER_LABEL = 2
+_FLOATS_PER_FEATURE = 4
+_COPIES_OF_SCORES = 5
+_SLICES_BYTES = 64 << 20
+
+
+def cut_recording(
+    blocks: Iterable[Tensor],
+    config: LongformConfig,
+    acoustic_model: AcousticModel,
+    *,
+    seconds: float,
+) -> Iterator[AudioWindow]:
+    """Cut a recording that arrives in blocks as the config says; a short one is one window.
+
+    Args:
+        blocks: (sample,) consecutive stretches of any length.
+        config: How.
+        acoustic_model: What the windows are for.
+        seconds: Length of the recording.
+
+    Yields:
+        The windows in order.
+
+    Raises:
+        FileNotFoundError: Pauses are to be found without the extra `vad`.
+        ValueError: One pass would need too much memory, or there is no detector of pauses for the
+            sample rate.
+    """
+    method = config.method if seconds > config.limit_seconds else "windows"
+    yield from _METHODS[method](blocks, config, acoustic_model, seconds)
+
+
+def pass_bytes(acoustic_model: AcousticModel, frames: int) -> int:
+    """About the most bytes that one pass over so many encoder frames needs beside the audio.
+
+    Without gradients attention holds no more than a slice of its scores at once, so that memory
+    grows linearly in the end, whatever the mechanism.
+    """
+    model = acoustic_model.model
+    floats = (
+        _FLOATS_PER_WIDTH * model.encoder.config.width
+        + _FLOATS_PER_LABEL * model.head.projection.out_features
+        + _FLOATS_PER_FEATURE * model.subsampling_factor * acoustic_model.extractor.config.mel_bins
+    )
+    scores = 0
+    attentions = [module for module in model.modules() if isinstance(module, Attention)]
+    if any(each.capabilities.memory == "T^2" for each in attentions):
+        all_scores = model.encoder.config.heads * frames * frames
+        scores = _COPIES_OF_SCORES * min(all_scores, SCORES_AT_ONCE)
+    return _FLOAT_BYTES * (frames * floats + scores) + _SLICES_BYTES
+
+
+def _windows(
+    blocks: Iterable[Tensor], config: LongformConfig, model: AcousticModel, seconds: float
+) -> Iterator[AudioWindow]:
+    return cut_windows(
+        blocks, config, rate_hz=model.sample_rate_hz, frame_samples=model.frame_samples
+    )
+
+
+def _whole(
+    blocks: Iterable[Tensor], config: LongformConfig, model: AcousticModel, seconds: float
+) -> Iterator[AudioWindow]:
+    frames = model.output_frames(int(seconds * model.sample_rate_hz))
+    needed = pass_bytes(model, frames)
+    if needed > config.memory_bytes:
+        raise ValueError(
+            f"expected one pass to need at most {config.memory_bytes} bytes, found about {needed} "
+            f"for {frames} encoder frames ({seconds:.0f} s); cut the recording into windows or at "
+            "pauses"
+        )
+    samples = torch.cat([torch.empty(0), *blocks])
+    yield AudioWindow(samples=samples, first_frame=0, stop_frame=None)
+
+
+def _pauses(
+    blocks: Iterable[Tensor], config: LongformConfig, model: AcousticModel, seconds: float
+) -> Iterator[AudioWindow]:
+    return cut_at_pauses(
+        blocks,
+        config,
+        SileroDetector(rate_hz=model.sample_rate_hz),
+        rate_hz=model.sample_rate_hz,
+        frame_samples=model.frame_samples,
+        lookahead_samples=model.lookahead_samples,
+    )
+
+
+_Cut = Callable[[Iterable[Tensor], LongformConfig, AcousticModel, float], Iterator[AudioWindow]]
+_METHODS: Mapping[LongformMethod, _Cut] = {
+    "windows": _windows,
+    "whole": _whole,
+    "pauses": _pauses,
+}
+
+
+class _HeardBlocks:
+    """Passes blocks on and keeps the probabilities of speech in them."""
+
+    def __init__(self, blocks: Iterable[Tensor], detector: SpeechDetector) -> None:
+        self._blocks, self._detector = blocks, detector
+        self._first = 0
+        self._probabilities: list[float] = []
+
+    def __iter__(self) -> Iterator[Tensor]:
+        for block in self._blocks:
+            self._probabilities += self._detector.accept(block)
+            yield block
+
+    def best_cut(self, first_sample: int, stop_sample: int) -> int:
+        """The sample before `stop_sample` where a cut does least harm.
+
+        That is the middle of the longest pause, of equal ones the last; without a pause, of the
+        stretch where speech is least probable. What is before `first_sample` is forgotten.
+        """
+        length = self._detector.stretch_samples
+        first, stop = math.ceil(first_sample / length), stop_sample // length
+        del self._probabilities[: first - self._first]
+        self._first = first
+        found = self._probabilities[: stop - first]
+        if not found:
+            return stop_sample
+        pauses = [
+            list(places)
+            for speaks, places in groupby(
+                range(len(found)), lambda place: found[place] >= _SPEECH_PROBABILITY
+            )
+            if not speaks
+        ]
+        quietest = [min(range(len(found)), key=found.__getitem__)]
+        pause = max(reversed(pauses), key=len, default=quietest)
+        return int((first + pause[0] + len(pause) / 2) * length)
+
+
+def cut_at_pauses(
+    blocks: Iterable[Tensor],
+    config: LongformConfig,
+    detector: SpeechDetector,
+    *,
+    rate_hz: int,
+    frame_samples: int,
+    lookahead_samples: int,
+) -> Iterator[AudioWindow]:
+    """Cut a recording that arrives in blocks where nobody speaks.
+
+    Each stretch is as long as `window_seconds` allows and its end lies in a pause of the second
+    half, or where speech is least probable. Nothing is left out: the frames of all stretches,
+    joined, are on the frame grid of the whole recording. At most one stretch and one block are held
+    at a time.
+
+    Args:
+        blocks: (sample,) consecutive stretches of any length.
+        config: Length of a window; there is no context.
+        detector: Finds speech.
+        rate_hz: Sample rate of the blocks.
+        frame_samples: Distance between encoder frames, in samples.
+        lookahead_samples: Samples after its own `frame_samples` that an encoder frame needs.
+
+    Yields:
+        The stretches in order.
+    """
+    heard = _HeardBlocks(blocks, detector)
+    buffer = BlockBuffer(heard)
+    limit = max(1, int(config.window_seconds * rate_hz) // frame_samples)
+    start = 0
+    while buffer.fill(limit * frame_samples + lookahead_samples + 1):
+        cut = heard.best_cut((start + limit // 2) * frame_samples, (start + limit) * frame_samples)
+        frames = max(1, cut // frame_samples - start)
+        kept = frames * frame_samples
+        yield AudioWindow(
+            samples=buffer.take(kept + lookahead_samples), first_frame=0, stop_frame=frames
+        )
+        buffer.drop(kept)
+        start += frames
+    yield AudioWindow(
+        samples=buffer.take(limit * frame_samples + lookahead_samples),
+        first_frame=0,
+        stop_frame=None,
+    )
+
+
+@plain_dataclass(frozen=True, kw_only=True)
+class RecordingPosteriors:
+    """What a recogniser hears in a recording.
+
+    Args:
+        log_probs: (time, vocab) float32 on the CPU, natural logarithm.
+        duration_seconds: Length of the audio that was read.
+    """
+
+    log_probs: Tensor
+    duration_seconds: float
+
+
+def recording_posteriors(
+    item: AudioInput, model: AcousticModel, config: LongformConfig
+) -> RecordingPosteriors:
+    """Compute log-posteriors; the audio is held in stretches.
+
+    Args:
+        item: The recording.
+        model: What hears.
+        config: How long audio is cut.
+
+    Returns:
+        The log-posteriors, 4 bytes a frame and label.
+
+    Raises:
+        FileNotFoundError: There is no such file.
+        ValueError: The recording cannot be used.
+    """
+    blocks = CountedBlocks(read_input_blocks(item, sample_rate_hz=model.sample_rate_hz))
+    parts = []
+    for window in cut_recording(blocks, config, model, seconds=duration_seconds(item)):
+        posteriors = model.posteriors([window.samples])
+        frames = int(posteriors.lengths)
+        parts.append(posteriors.log_probs[0, :frames][window.kept(frames)].cpu())
+    return RecordingPosteriors(
+        log_probs=torch.cat(parts), duration_seconds=blocks.samples / model.sample_rate_hz
+    )
