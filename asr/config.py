@@ -12,7 +12,8 @@ from pydantic.dataclasses import dataclass
 from asr.data.loader import DataConfig
 from asr.data.token_stream import TextDataConfig
 from asr.features.augmentation import AugmentationConfig
-from asr.features.frontend import FeaturesConfig
+from asr.features.base import FrontendConfig
+from asr.features.frontend import parse_frontend
 from asr.files import write_text
 from asr.model.encoders import EncoderConfig, parse_encoder
 from asr.model.language_model import LanguageModelConfig
@@ -28,7 +29,7 @@ class ExperimentConfig:
 
     data: DataConfig
     """Manifests, tokenizer and batches."""
-    features: FeaturesConfig
+    features: Annotated[SerializeAsAny[FrontendConfig], BeforeValidator(parse_frontend)]
     """Waveform to features."""
     augmentation: AugmentationConfig
     """Changes to training audio."""

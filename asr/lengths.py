@@ -1,4 +1,4 @@
-"""Length arithmetic: valid masks, lengths after convolutions and short-time transforms."""
+"""Length arithmetic: valid masks, lengths after strided windows and convolutions."""
 
 from typing import TypeVar
 
@@ -40,13 +40,6 @@ def strided_length(
     if isinstance(frames, Tensor):
         return frames.clamp(min=0)
     return max(frames, 0)
-
-
-def stft_length(
-    length_samples: IntOrTensor, *, window_samples: int, hop_samples: int
-) -> IntOrTensor:
-    """Frames of an uncentred short-time transform: windows that lie wholly inside the signal."""
-    return strided_length(length_samples, kernel=window_samples, stride=hop_samples)
 
 
 def rounded_length(length: int) -> int:

@@ -13,7 +13,7 @@ from asr.config import load_config
 from asr.ctc import Decoder, GreedyDecoder, build_model
 from asr.data.manifest import Utterance
 from asr.devices import find_device
-from asr.features.frontend import FeatureExtractor
+from asr.features.frontend import Frontend
 from asr.features.normalisation import Normalisation
 from asr.files import (
     CONFIG_FILE,
@@ -33,6 +33,7 @@ from asr.inference.audio_input import (
 )
 from asr.inference.long_recordings import CountedBlocks, LongformConfig, cut_recording
 from asr.inference.streaming import RecognitionStream, chunked_mode
+from asr.inference.torch_model import TorchAcousticModel
 from asr.model.weights import load_weights, read_weights
 from asr.tokens.tokenizer import Tokenizer
 from asr.transcripts.hypothesis import Hypothesis, Outcome
@@ -264,11 +265,11 @@ def load(
     normalisation = None
     if config.features.normalisation == "global":
         normalisation = Normalisation.load(folder / NORMALISATION_FILE)
-    extractor = FeatureExtractor(config.features, normalisation)
+    frontend = Frontend(config.features, normalisation)
     model = build_model(
-        config.model, vocab_size=tokenizer.vocab_size, feature_size=config.features.mel_bins
+        config.model, vocab_size=tokenizer.vocab_size, feature_size=config.features.feature_size
     )
     load_weights(model, read_weights(folder / WEIGHTS_FILE), path=folder / WEIGHTS_FILE)
     target = find_device(device)
-    acoustic_model = AcousticModel(extractor.to(target), model.to(target))
+    acoustic_model = TorchAcousticModel(frontend.to(target), model.to(target))
     return Recognizer(acoustic_model, tokenizer, decoder=decoder, longform=longform)

@@ -16,7 +16,8 @@ from asr.ctc.decoder import Decoder
 from asr.ctc.greedy import GreedyDecoder
 from asr.ctc.lexicon_beam import LexiconConfig, LexiconDecoder
 from asr.ctc.prefix_beam import BeamConfig, BeamSearch
-from asr.features.frontend import FeatureExtractor, Features, LogMel
+from asr.features.base import Features
+from asr.features.frontend import Frontend, build_features
 from asr.features.normalisation import estimate_normalisation
 from asr.recognizer import Recognizer, load
 from asr.tokens.tokenizer import Tokenizer, train_tokenizer
@@ -101,13 +102,13 @@ def tiny_experiment(tmp_path_factory: pytest.TempPathFactory, letters: Tokenizer
     letters.save(folder / "tokenizer.model")
     audio = torch.from_numpy(coloured_noise(30.0, seed=7)).unsqueeze(0)
     lengths = torch.tensor([audio.shape[1]])
-    normalisation = estimate_normalisation(LogMel(config.features)(audio, lengths).features)
+    normalisation = estimate_normalisation(build_features(config.features)(audio, lengths).features)
     normalisation.save(folder / "normalisation.json")
-    features = FeatureExtractor(config.features, normalisation)(audio, lengths)
+    features = Frontend(config.features, normalisation)(audio, lengths)
     with torch.random.fork_rng():
         torch.manual_seed(0)
         model = build_model(
-            config.model, vocab_size=letters.vocab_size, feature_size=config.features.mel_bins
+            config.model, vocab_size=letters.vocab_size, feature_size=config.features.feature_size
         ).eval()
     spread_labels(model, features)
     save_weights(folder / "model.safetensors", model.state_dict())

@@ -5,6 +5,7 @@ import torch
 
 from asr.config import load_config, save_config
 from asr.ctc import build_model
+from asr.features.log_mel import LogMelConfig
 from asr.model.attention import ATTENTION
 
 _RECIPE = Path(__file__).parent.parent / "recipes" / "librispeech"
@@ -27,6 +28,14 @@ def test_saved_config_loads_as_it_was(tmp_path: Path) -> None:
     save_config(config, tmp_path / "config.toml")
     assert load_config(tmp_path / "config.toml") == config
     assert config.training.betas == (0.8, 0.9)
+
+
+def test_features_without_a_kind_are_log_mel(tmp_path: Path) -> None:
+    assert "kind" not in _SMALL.read_text().split("[features]")[1].split("[", 1)[0]
+    config = load_config(_SMALL)
+    assert config.features == LogMelConfig(kind="log_mel")
+    save_config(config, tmp_path / "config.toml")
+    assert 'kind = "log_mel"' in (tmp_path / "config.toml").read_text()
 
 
 def test_paths_follow_the_file_or_the_working_folder(
@@ -59,6 +68,12 @@ def test_overrides_apply_in_order_and_take_toml_or_text() -> None:
         ("model.attention.kind=fulll", r"model\.attention\.kind.*did you mean 'full'"),
         ("model.attention.window=3", r"model\.attention\.window: expected a known key"),
         ("augmentation.spec_augment.time_mask=1", r"did you mean 'time_masks'"),
+        (
+            "features.mel_binz=40",
+            r"features\.mel_binz: .* did you mean 'mel_bins'",
+        ),
+        ("features.kind=log_mell", r"features\.kind: expected one of .*did you mean 'log_mel'"),
+        ("features.hop_seconds=0.0001234", r"features: expected hop_seconds to be a whole number"),
         ("training.epochs=many", r"training\.epochs.*found 'many'"),
         ("training.learning_rate=nan", r"training\.learning_rate"),
         ("training", r"expected an override of the form section\.key=value, found 'training'"),

@@ -1,7 +1,7 @@
 import pytest
 import torch
 
-from asr.lengths import rounded_length, stft_length, strided_length, valid_mask
+from asr.lengths import rounded_length, strided_length, valid_mask
 
 
 def test_valid_mask_marks_each_items_own_frames() -> None:
@@ -26,12 +26,6 @@ def test_strided_length_is_what_a_convolution_gives(
     assert strided_length(length, kernel=kernel, stride=stride, padding=padding) == expected
     tensor = strided_length(torch.tensor([length]), kernel=kernel, stride=stride, padding=padding)
     assert tensor.tolist() == [expected]
-
-
-def test_stft_length_counts_windows_wholly_inside() -> None:
-    assert [
-        stft_length(n, window_samples=400, hop_samples=160) for n in (0, 399, 400, 559, 560)
-    ] == [0, 0, 1, 1, 2]
 
 
 def test_rounded_lengths_are_few_and_near() -> None:

@@ -7,7 +7,7 @@ import pytest
 import safetensors.torch
 import torch
 
-from asr.ctc import CtcModel
+from asr.inference.torch_model import TorchAcousticModel
 from asr.recognizer import load
 
 
@@ -68,8 +68,9 @@ def test_unknown_device(tiny_experiment: Path, device: str) -> None:
 
 
 def test_loaded_weights_are_those_of_the_file(tiny_experiment: Path) -> None:
-    model = load(tiny_experiment).acoustic_model.model
-    assert isinstance(model, CtcModel)
+    acoustic_model = load(tiny_experiment).acoustic_model
+    assert isinstance(acoustic_model, TorchAcousticModel)
+    model = acoustic_model.model
     assert not model.training
     weights = safetensors.torch.load_file(tiny_experiment / "model.safetensors")
     for name, value in model.state_dict().items():

@@ -11,10 +11,12 @@ from torch import Tensor
 from torch.nn.utils.rnn import pad_sequence
 
 from asr.ctc.decoder import Decoder
-from asr.features.frontend import FeatureExtractor, FeaturesConfig
+from asr.features.frontend import Frontend
+from asr.features.log_mel import LogMelConfig
 from asr.features.normalisation import Normalisation
-from asr.inference.acoustic_model import AcousticModel, Posteriors
+from asr.inference.acoustic_model import Posteriors
 from asr.inference.long_recordings import LongformConfig, LongformMethod
+from asr.inference.torch_model import TorchAcousticModel
 from asr.recognizer import Recognizer, load
 from asr.tokens.tokenizer import Tokenizer
 from tests.conftest import NoiseMaker
@@ -22,21 +24,22 @@ from tests.conftest import NoiseMaker
 RATE_HZ = 16000
 
 
-class LocalModel(AcousticModel):
+class LocalModel(TorchAcousticModel):
     """Labels from the subsampled features at 8 kHz: no frame sees more than a few neighbours."""
 
     def __init__(self, experiment: Path, audio: NDArray[np.float32]) -> None:
-        config = FeaturesConfig(sample_rate_hz=8000, mel_bins=40)
+        config = LogMelConfig(sample_rate_hz=8000, mel_bins=40)
         normalisation = Normalisation.load(experiment / "normalisation.json")
-        model = load(experiment).acoustic_model.model
-        super().__init__(FeatureExtractor(config, normalisation), model)
+        loaded = load(experiment).acoustic_model
+        assert isinstance(loaded, TorchAcousticModel)
+        super().__init__(Frontend(config, normalisation), loaded.model)
         self.longest_samples = 0
         self.typical = self.subsampled(torch.from_numpy(audio)).mean(dim=1)
 
     @torch.inference_mode()
     def subsampled(self, waveform: Tensor) -> Tensor:
         """(1, time, feature) of what comes before the encoder's blocks."""
-        features = self.extractor(waveform.unsqueeze(0), torch.tensor([len(waveform)])).features
+        features = self.frontend(waveform.unsqueeze(0), torch.tensor([len(waveform)])).features
         subsampled: Tensor = self.model.encoder.subsampling(features)
         return subsampled[:, : self.output_frames(len(waveform))]
 
@@ -45,7 +48,7 @@ class LocalModel(AcousticModel):
         for waveform in waveforms:
             self.longest_samples = max(self.longest_samples, len(waveform))
             scores = 20 * (self.subsampled(waveform)[0] - self.typical)
-            rows.append(scores[:, : self.model.head.projection.out_features].log_softmax(dim=1))
+            rows.append(scores[:, : self.output_size].log_softmax(dim=1))
         return Posteriors(
             log_probs=pad_sequence(rows, batch_first=True),
             lengths=torch.tensor([len(row) for row in rows]),

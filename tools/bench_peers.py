@@ -25,7 +25,7 @@ from pathlib import Path
 
 import torch
 
-from asr.features.frontend import FeaturesConfig
+from asr.features.log_mel import LogMelConfig
 from tools.peers.environment import prepare
 from tools.peers.pool import Pool
 from tools.peers.shape import Shape, useful_flops
@@ -147,7 +147,7 @@ def _jobs(
 
 
 def _frames(seconds: Sequence[float]) -> list[int]:
-    return [FeaturesConfig().frames(each) for each in seconds]
+    return [LogMelConfig().frames_of_seconds(each) for each in seconds]
 
 
 def _case(

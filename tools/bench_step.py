@@ -21,9 +21,10 @@ from torch import Tensor
 
 from asr.config import load_config
 from asr.ctc import CtcModel, build_model
-from asr.features.frontend import FeatureExtractor, FeaturesConfig
+from asr.features.base import FrontendConfig
+from asr.features.frontend import Frontend
 from asr.features.normalisation import Normalisation
-from asr.inference.acoustic_model import AcousticModel
+from asr.inference.torch_model import TorchAcousticModel
 from asr.recognizer import Recognizer
 from asr.tokens.tokenizer import train_tokenizer
 from tools.ctc_step import peak_bytes, random_batch, training_step, wall_seconds
@@ -85,11 +86,11 @@ def _measure(case: str, args: argparse.Namespace) -> dict[str, float]:
 
 
 def _training_step(
-    model: CtcModel, args: argparse.Namespace, features_config: FeaturesConfig, *, bfloat16: bool
+    model: CtcModel, args: argparse.Namespace, features_config: FrontendConfig, *, bfloat16: bool
 ) -> Callable[[], Tensor]:
     batch = random_batch(
-        [features_config.frames(args.seconds)] * args.utterances,
-        mel_bins=features_config.mel_bins,
+        [features_config.frames_of_seconds(args.seconds)] * args.utterances,
+        mel_bins=features_config.feature_size,
         vocab_size=_VOCABULARY,
         device=args.device,
     )
@@ -97,7 +98,7 @@ def _training_step(
 
 
 def _decoding(
-    model: CtcModel, args: argparse.Namespace, features_config: FeaturesConfig, folder: Path
+    model: CtcModel, args: argparse.Namespace, features_config: FrontendConfig, folder: Path
 ) -> Callable[[], None]:
     generator = torch.Generator().manual_seed(0)
     paths = []
@@ -105,12 +106,12 @@ def _decoding(
         samples = 0.1 * torch.randn(int(args.seconds * _RATE_HZ), generator=generator)
         paths.append(folder / f"{index}.flac")
         soundfile.write(paths[-1], samples.numpy(), _RATE_HZ)
-    bins = features_config.mel_bins
+    bins = features_config.feature_size
     plain = Normalisation(mean=(0.0,) * bins, standard_deviation=(1.0,) * bins, frames=1)
-    extractor = FeatureExtractor(features_config, plain).to(args.device)
+    frontend = Frontend(features_config, plain).to(args.device)
     letters = "".join(chr(0x4E00 + index) for index in range(_VOCABULARY - 2))
     tokenizer = train_tokenizer([letters], vocab_size=None, kind="char")
-    recognizer = Recognizer(AcousticModel(extractor, model), tokenizer)
+    recognizer = Recognizer(TorchAcousticModel(frontend, model), tokenizer)
     return lambda: list(recognizer.transcribe(paths)).clear()
 
 

@@ -88,6 +88,16 @@ class CtcModel(Trainable):
         """Feature frames for each encoder frame."""
         return self.encoder.subsampling.config.factor
 
+    @property
+    def lookahead(self) -> int:
+        """Feature frames that the first encoder frame sees beyond its own `subsampling_factor`."""
+        return self.encoder.subsampling.lookahead
+
+    @property
+    def output_size(self) -> int:
+        """Entries of a frame's log-probabilities: the blank and the token pieces."""
+        return self.head.projection.out_features
+
     def output_length(self, feature_frames: int) -> int:
         """Encoder frames of an utterance with so many feature frames."""
         return int(self.encoder.subsampling.output_length(feature_frames))

@@ -1,169 +1,82 @@
-"""Waveform to normalised log-mel features, in batches on the model's device."""
+"""Frontend: waveforms to normalised features, in batches on the model's device."""
 
-from dataclasses import dataclass as plain_dataclass
-from typing import Literal
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Any
 
 import torch
-import torchaudio
-from pydantic import Field
-from pydantic.dataclasses import dataclass
 from torch import Tensor, nn
 
+from asr.features.base import Features, FrontendConfig
+from asr.features.log_mel import LogMel, LogMelConfig
 from asr.features.normalisation import Normalisation
-from asr.lengths import rounded_length, stft_length, valid_mask
-from asr.schema import STRICT
-
-_SIXTEEN_BIT = 32768.0  # Kaldi's filter banks take samples in 16-bit units
-_PREEMPHASIS = 0.97
-_LOWEST_HZ = 20.0
-# Windows computed at once; their samples take ten times the memory of their features.
-_SLICE_FRAMES = 8192
+from asr.lengths import rounded_length, valid_mask
+from asr.schema import parse_choice
 
 
-@dataclass(frozen=True, kw_only=True, config=STRICT)
-class FeaturesConfig:
-    """Log-mel filter banks as Kaldi computes them, without dither."""
+@dataclass(frozen=True)
+class FrontendEntry:
+    """A frontend: the class of its settings, and its builder.
 
-    sample_rate_hz: int = Field(default=16000, gt=0)
-    """Rate that audio is resampled to, in Hz."""
-    mel_bins: int = Field(default=80, gt=0)
-    """Number of mel filters."""
-    window_seconds: float = Field(default=0.025, gt=0)
-    """Length of the analysis window, in seconds."""
-    hop_seconds: float = Field(default=0.010, gt=0)
-    """Step between windows, in seconds."""
-    normalisation: Literal["global", "utterance"] = "global"
-    """Mean and variance of the training data, or of each utterance (which cannot stream)."""
+    What is built maps waveforms (batch, sample) in -1 .. 1 and their lengths (batch,) to
+    `Features` that are not normalised, with as many frames as the settings' `frames` says.
+    """
 
-    @property
-    def window_samples(self) -> int:
-        """Window length in samples."""
-        return round(self.window_seconds * self.sample_rate_hz)
-
-    @property
-    def hop_samples(self) -> int:
-        """Hop in samples."""
-        return round(self.hop_seconds * self.sample_rate_hz)
-
-    def __post_init__(self) -> None:
-        for name, samples in (("window", self.window_samples), ("hop", self.hop_samples)):
-            seconds = getattr(self, f"{name}_seconds")
-            if samples < 1 or abs(samples / self.sample_rate_hz - seconds) > 1e-9:
-                raise ValueError(
-                    f"expected {name}_seconds to be a whole number of samples at "
-                    f"{self.sample_rate_hz} Hz, "
-                    f"found {seconds} ({seconds * self.sample_rate_hz:g} samples)"
-                )
-
-    def frames(self, duration_seconds: float) -> int:
-        """Feature frames of an utterance of this length."""
-        samples = int(duration_seconds * self.sample_rate_hz)
-        return stft_length(
-            samples, window_samples=self.window_samples, hop_samples=self.hop_samples
-        )
+    config: type[FrontendConfig]
+    build: Callable[[Any], nn.Module]
 
 
-@plain_dataclass(frozen=True, kw_only=True)
-class Features:
-    """A batch of features.
+FRONTENDS: Mapping[str, FrontendEntry] = {
+    "log_mel": FrontendEntry(LogMelConfig, LogMel),
+}
+_DEFAULT_KIND = "log_mel"
+
+
+def parse_frontend(section: object) -> FrontendConfig:
+    """Section `[features]` as the config class of its `kind`; without one, log-mel filter banks.
+
+    Raises:
+        ValueError: The word is unknown, or a setting is wrong.
+    """
+    if isinstance(section, Mapping):
+        section = {"kind": _DEFAULT_KIND, **section}
+    classes = {word: entry.config for word, entry in FRONTENDS.items()}
+    return parse_choice(section, key="kind", classes=classes, where="features")
+
+
+def build_features(config: FrontendConfig) -> nn.Module:
+    """The features of section `[features]` before normalisation; see FrontendEntry."""
+    return FRONTENDS[config.kind].build(config)
+
+
+class Frontend(nn.Module):
+    """Features of waveforms, normalised to zero mean and unit variance.
 
     Args:
-        features: (batch, time, feature) float32, zero where padded.
-        lengths: (batch,) int64, frames.
+        config: The section `[features]`.
+        normalisation: Statistics of the training data; None with normalisation by utterance.
+
+    Raises:
+        ValueError: There are statistics where none belong, none where some do, or of another size.
     """
-
-    features: Tensor
-    lengths: Tensor
-
-
-class LogMel(nn.Module):
-    """Log-mel filter-bank energies of windows that lie wholly inside the signal.
-
-    Source: Kaldi's `compute-fbank-feats` (Povey window, pre-emphasis 0.97, power spectrum).
-    """
-
-    window: Tensor
-    filters: Tensor
-
-    def __init__(self, config: FeaturesConfig) -> None:
-        super().__init__()
-        self.config = config
-        self.fft_size = 1 << (config.window_samples - 1).bit_length()
-        window = torch.hann_window(config.window_samples, periodic=False, dtype=torch.float64)
-        self.register_buffer("window", window.pow(0.85).float(), persistent=False)
-        filters, _ = torchaudio.compliance.kaldi.get_mel_banks(
-            config.mel_bins,
-            self.fft_size,
-            config.sample_rate_hz,
-            _LOWEST_HZ,
-            0.0,
-            100.0,
-            -500.0,
-            1.0,
-        )
-        # The bank has no column for the Nyquist bin.
-        self.register_buffer("filters", nn.functional.pad(filters, (0, 1)).T, persistent=False)
-
-    def forward(self, waveforms: Tensor, lengths: Tensor) -> Features:
-        """Compute features.
-
-        Args:
-            waveforms: (batch, sample) in -1 .. 1.
-            lengths: (batch,) int64, samples.
-
-        Returns:
-            Features with one frame for each whole window; at least one (padded) frame in time.
-        """
-        config = self.config
-        short = config.window_samples - waveforms.shape[1]
-        if short > 0:
-            waveforms = nn.functional.pad(waveforms, (0, short))
-        with torch.autocast(waveforms.device.type, enabled=False):
-            frames = waveforms.float().unfold(1, config.window_samples, config.hop_samples)
-            # (batch, time, sample)
-            slices = torch.split(frames, _SLICE_FRAMES, dim=1)
-            log_energies = torch.cat([self._log_energies(part) for part in slices], dim=1)
-        frame_lengths = stft_length(
-            lengths, window_samples=config.window_samples, hop_samples=config.hop_samples
-        )
-        valid = valid_mask(frame_lengths, log_energies.shape[1])
-        return Features(
-            features=log_energies.masked_fill(~valid.unsqueeze(2), 0.0), lengths=frame_lengths
-        )
-
-    def _log_energies(self, frames: Tensor) -> Tensor:
-        """(batch, time, sample) to (batch, time, feature)."""
-        frames = (frames - frames.mean(dim=2, keepdim=True)) * _SIXTEEN_BIT
-        previous = torch.cat([frames[:, :, :1], frames[:, :, :-1]], dim=2)
-        frames = (frames - _PREEMPHASIS * previous) * self.window
-        power = torch.fft.rfft(frames, n=self.fft_size).abs().square()
-        # (batch, time, frequency)
-        energies: Tensor = power @ self.filters
-        # (batch, time, feature)
-        return energies.clamp(min=torch.finfo(torch.float32).eps).log()
-
-
-class FeatureExtractor(nn.Module):
-    """Log-mel features, normalised to zero mean and unit variance."""
 
     mean: Tensor
     inverse_deviation: Tensor
 
-    def __init__(self, config: FeaturesConfig, normalisation: Normalisation | None) -> None:
+    def __init__(self, config: FrontendConfig, normalisation: Normalisation | None) -> None:
         super().__init__()
         if (normalisation is None) == (config.normalisation == "global"):
             raise ValueError(
                 "expected statistics exactly when normalisation is 'global', found normalisation = "
                 f"{config.normalisation!r} with{'out' if normalisation is None else ''} statistics"
             )
-        if normalisation is not None and len(normalisation.mean) != config.mel_bins:
+        if normalisation is not None and len(normalisation.mean) != config.feature_size:
             raise ValueError(
-                f"expected statistics of {config.mel_bins} mel bins, found "
-                f"{len(normalisation.mean)}; "
-                "use the normalisation file of the same experiment"
+                f"expected statistics of {config.feature_size} features, found "
+                f"{len(normalisation.mean)}; use the normalisation file of the same experiment"
             )
         self.config = config
-        self.log_mel = LogMel(config)
+        self.raw_features = build_features(config)
         if normalisation is not None:
             mean = torch.tensor(normalisation.mean)
             deviation = torch.tensor(normalisation.standard_deviation)
@@ -180,7 +93,7 @@ class FeatureExtractor(nn.Module):
         Returns:
             Features, zero where padded; time is rounded up to one of a few lengths.
         """
-        raw = self.log_mel(waveforms, lengths)
+        raw = self.raw_features(waveforms, lengths)
         valid = valid_mask(raw.lengths, raw.features.shape[1]).unsqueeze(2)
         if self.config.normalisation == "global":
             features = (raw.features - self.mean) * self.inverse_deviation

@@ -13,11 +13,11 @@ from asr.files import write_text
 
 @dataclass(frozen=True, kw_only=True)
 class Normalisation:
-    """Statistics of log-mel features.
+    """Statistics of the frontend's features before normalisation.
 
     Args:
-        mean: One value a mel bin, in natural-log energy.
-        standard_deviation: One value a mel bin, > 0.
+        mean: One value a feature, in its unit.
+        standard_deviation: One value a feature, > 0.
         frames: Feature frames that they were estimated on.
     """
 
@@ -66,7 +66,7 @@ def estimate_normalisation(features: Iterable[Tensor]) -> Normalisation:
         features: Tensors (time, feature) of real frames only, not normalised.
 
     Returns:
-        The statistics; a bin that never varies gets deviation 1.
+        The statistics; a feature that never varies gets deviation 1.
 
     Raises:
         ValueError: There is no frame.

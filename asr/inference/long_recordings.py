@@ -14,8 +14,6 @@ from torch import Tensor
 from asr.inference.acoustic_model import AcousticModel
 from asr.inference.audio_input import AudioInput, duration_seconds, read_input_blocks
 from asr.inference.voice_activity import _SPEECH_PROBABILITY, SileroDetector, SpeechDetector
-from asr.model.attention import Attention
-from asr.model.attention.engine import SCORES_AT_ONCE
 from asr.schema import STRICT
 
 LongformMethod: TypeAlias = Literal["windows", "whole", "pauses"]
@@ -174,15 +172,6 @@ class BlockBuffer:
         self._samples = self._samples[samples:]
 
 
-_FLOAT_BYTES = 4
-# What lives at once at the peak of one pass, measured over all encoders and mechanisms.
-_FLOATS_PER_WIDTH = 40
-_FLOATS_PER_LABEL = 2
-_FLOATS_PER_FEATURE = 4
-_COPIES_OF_SCORES = 5
-_SLICES_BYTES = 64 << 20
-
-
 def cut_recording(
     blocks: Iterable[Tensor],
     config: LongformConfig,
@@ -210,26 +199,6 @@ def cut_recording(
     yield from _METHODS[method](blocks, config, acoustic_model, seconds)
 
 
-def pass_bytes(acoustic_model: AcousticModel, frames: int) -> int:
-    """About the most bytes that one pass over so many encoder frames needs beside the audio.
-
-    Without gradients attention holds no more than a slice of its scores at once, so that memory
-    grows linearly in the end, whatever the mechanism.
-    """
-    model = acoustic_model.model
-    floats = (
-        _FLOATS_PER_WIDTH * model.encoder.config.width
-        + _FLOATS_PER_LABEL * model.head.projection.out_features
-        + _FLOATS_PER_FEATURE * model.subsampling_factor * acoustic_model.extractor.config.mel_bins
-    )
-    scores = 0
-    attentions = [module for module in model.modules() if isinstance(module, Attention)]
-    if any(each.capabilities.memory == "T^2" for each in attentions):
-        all_scores = model.encoder.config.heads * frames * frames
-        scores = _COPIES_OF_SCORES * min(all_scores, SCORES_AT_ONCE)
-    return _FLOAT_BYTES * (frames * floats + scores) + _SLICES_BYTES
-
-
 def _windows(
     blocks: Iterable[Tensor], config: LongformConfig, model: AcousticModel, seconds: float
 ) -> Iterator[AudioWindow]:
@@ -242,7 +211,7 @@ def _whole(
     blocks: Iterable[Tensor], config: LongformConfig, model: AcousticModel, seconds: float
 ) -> Iterator[AudioWindow]:
     frames = model.output_frames(int(seconds * model.sample_rate_hz))
-    needed = pass_bytes(model, frames)
+    needed = model.pass_bytes(frames)
     if needed > config.memory_bytes:
         raise ValueError(
             f"expected one pass to need at most {config.memory_bytes} bytes, found about {needed} "

@@ -10,15 +10,12 @@ from typing import Any
 import numpy as np
 import torch
 from torch import Tensor
-from torch.nn.utils.rnn import pad_sequence
 
 from asr.ctc import Decoder
 from asr.data.resampling import BlockResampler
-from asr.inference.acoustic_model import AcousticModel, Posteriors, to_hypotheses
+from asr.inference.acoustic_model import AcousticModel, to_hypotheses
 from asr.inference.audio_input import AudioInput, Samples, mono_samples, read_input_blocks
-from asr.lengths import stft_length
 from asr.model.attention import Mode, chunked
-from asr.model.encoders import EncoderState
 from asr.tokens.tokenizer import Tokenizer
 from asr.transcripts.hypothesis import Hypothesis, Outcome
 from asr.transcripts.word_times import spell_words
@@ -50,81 +47,6 @@ def chunked_mode(*, chunk_seconds: float, left_seconds: float | None, frame_seco
         left_seconds = None
     left = None if left_seconds is None else round(left_seconds / frame_seconds)
     return chunked(max(1, round(chunk_seconds / frame_seconds)), left)
-
-
-class ChunkedModel:
-    """An acoustic model in chunked mode, for a batch of streams that advance together.
-
-    Chunk by chunk it gives the frames that `AcousticModel.posteriors` gives for the whole.
-
-    Args:
-        acoustic_model: In chunked mode.
-
-    Raises:
-        ValueError: The mode is another one, or features are normalised by utterance.
-    """
-
-    def __init__(self, acoustic_model: AcousticModel) -> None:
-        mode, config = acoustic_model.mode, acoustic_model.extractor.config
-        if mode.chunk_frames is None:
-            raise ValueError(
-                f"expected an acoustic model in chunked mode, found mode {mode.kind!r}; give it a "
-                "chunk"
-            )
-        if config.normalisation != "global":
-            raise ValueError(
-                "expected features normalised by the training data's statistics, found "
-                f"normalisation = {config.normalisation!r}, whose statistics are known at the end "
-                'of a stream alone; train with features.normalisation = "global"'
-            )
-        self.acoustic_model = acoustic_model
-        self.chunk_samples = mode.chunk_frames * acoustic_model.frame_samples
-        self.window_samples, self._hop_samples = config.window_samples, config.hop_samples
-        self._ahead_frames = acoustic_model.model.encoder.subsampling.lookahead
-
-    def used_samples(self, *, first: bool) -> int:
-        """Samples before the first feature window of the next chunk.
-
-        Args:
-            first: Whether the streams begin; the first chunk also takes the feature frames that the
-                subsampling looks ahead.
-        """
-        return self.chunk_samples + (self._ahead_frames * self._hop_samples if first else 0)
-
-    def needed_samples(self, *, first: bool) -> int:
-        """Samples from its first feature window on that a whole chunk needs."""
-        ahead = self.acoustic_model.lookahead_samples
-        return self.chunk_samples + ahead - (0 if first else self._ahead_frames * self._hop_samples)
-
-    @torch.inference_mode()
-    def step(
-        self, waveforms: Sequence[Tensor], state: EncoderState | None
-    ) -> tuple[Posteriors, EncoderState]:
-        """Take up the next chunk.
-
-        Args:
-            waveforms: Tensors (sample,) of float32, one a stream, from the first feature window of
-                the chunk on: `needed_samples` of a whole chunk, fewer where the stream ends in it,
-                none after that. One whole chunk is among them, or the batch ends.
-            state: What the previous step returned; None at the start.
-
-        Returns:
-            The chunk's log-posteriors and the state.
-        """
-        model = self.acoustic_model
-        config = model.extractor.config
-        lengths = torch.tensor([len(waveform) for waveform in waveforms], device=model.device)
-        padded = pad_sequence(list(waveforms), batch_first=True).to(model.device)
-        computed = model.extractor(padded, lengths)
-        frames = stft_length(
-            padded.shape[1], window_samples=config.window_samples, hop_samples=config.hop_samples
-        )
-        # The encoder counts frames by this length, which the extractor rounds up.
-        output = model.model(
-            computed.features[:, :frames], computed.lengths, mode=model.mode, state=state
-        )
-        assert output.state is not None
-        return Posteriors(log_probs=output.log_probs, lengths=output.lengths), output.state
 
 
 # Labels at the end that are spelled anew each time; decoders seldom change earlier ones.
@@ -190,7 +112,8 @@ class StreamBatch:
         *,
         streams: int = 1,
     ) -> None:
-        self._model = ChunkedModel(acoustic_model)
+        self._acoustic_model = acoustic_model
+        self._model = acoustic_model.chunked_model()
         self._tokenizer = tokenizer
         self._decoder = decoder
         self._pending = [torch.empty(0)] * streams
@@ -200,8 +123,8 @@ class StreamBatch:
         self._texts = [PartialText(tokenizer) for _ in range(streams)]
         self.chunks = 0
         """Chunks computed so far."""
-        self.encoder_state: EncoderState | None = None
-        """What the encoder carries to the next chunk; None before the first."""
+        self.encoder_state: Any = None
+        """What the model carries to the next chunk; None before the first."""
         self.decoder_state: Any = decoder.start(streams, device=acoustic_model.device)
         """What the decoder carries to the next chunk."""
 
@@ -260,7 +183,7 @@ class StreamBatch:
         return to_hypotheses(
             self._decoder.finish(self.decoder_state),
             self._samples,
-            acoustic_model=self._model.acoustic_model,
+            acoustic_model=self._acoustic_model,
             tokenizer=self._tokenizer,
         )
 

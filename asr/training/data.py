@@ -20,7 +20,8 @@ from asr.data.loader import (
 )
 from asr.data.manifest import Utterance, read_manifest
 from asr.features.augmentation import WaveformAugment
-from asr.features.frontend import FeaturesConfig, LogMel
+from asr.features.base import FrontendConfig
+from asr.features.frontend import build_features
 from asr.features.normalisation import Normalisation, estimate_normalisation
 from asr.files import Experiment
 from asr.tokens.normaliser import normalise
@@ -58,7 +59,7 @@ def load_data(
     fastest = max(config.augmentation.speed_factors, default=1.0)
 
     def fits(duration_seconds: float, labels: Sequence[int]) -> bool:
-        frames = config.features.frames(duration_seconds / max(fastest, 1.0))
+        frames = config.features.frames_of_seconds(duration_seconds / max(fastest, 1.0))
         return model.output_length(frames) >= max(minimum_frames(labels), 1)
 
     rate_hz = config.features.sample_rate_hz
@@ -108,7 +109,7 @@ def load_data(
 
 
 def load_normalisation(
-    config: FeaturesConfig,
+    config: FrontendConfig,
     utterances: Sequence[Utterance],
     experiment: Experiment,
     *,
@@ -119,14 +120,14 @@ def load_normalisation(
         return None
     if fabric.is_global_zero and not experiment.normalisation.is_file():
         stride = math.ceil(len(utterances) / _NORMALISATION_UTTERANCES)
-        statistics = estimate_normalisation(_log_mels(config, utterances[::stride]))
+        statistics = estimate_normalisation(_raw_features(config, utterances[::stride]))
         statistics.save(experiment.normalisation)
     fabric.barrier()
     return Normalisation.load(experiment.normalisation)
 
 
-def _log_mels(config: FeaturesConfig, utterances: Iterable[Utterance]) -> Iterator[Tensor]:
-    log_mel = LogMel(config)
+def _raw_features(config: FrontendConfig, utterances: Iterable[Utterance]) -> Iterator[Tensor]:
+    raw_features = build_features(config)
     for utterance in utterances:
         waveform = read_audio(
             utterance.audio_filepath,
@@ -134,5 +135,5 @@ def _log_mels(config: FeaturesConfig, utterances: Iterable[Utterance]) -> Iterat
             offset_seconds=utterance.offset_seconds,
             duration_seconds=utterance.duration_seconds,
         )
-        computed = log_mel(waveform.unsqueeze(0), torch.tensor([waveform.numel()]))
+        computed = raw_features(waveform.unsqueeze(0), torch.tensor([waveform.numel()]))
         yield computed.features[0, : int(computed.lengths[0])]

@@ -10,7 +10,7 @@ from torch import Tensor, nn
 
 from asr.ctc import ConsistencyConfig, CtcModel, two_views
 from asr.data.batch import Batch
-from asr.features.frontend import FeatureExtractor
+from asr.features.frontend import Frontend
 from asr.features.spec_augment import SpecAugment
 from asr.model.trainable import Trainable
 from asr.training.config import StreamingTrainingConfig
@@ -99,7 +99,7 @@ class CtcObjective(Objective):
         self,
         model: CtcModel,
         *,
-        extractor: FeatureExtractor,
+        extractor: Frontend,
         spec_augment: SpecAugment | None,
         streaming: StreamingTrainingConfig | None,
         consistency: ConsistencyConfig | None,

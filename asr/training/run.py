@@ -9,7 +9,7 @@ from lightning.fabric import Fabric
 from asr.config import ExperimentConfig
 from asr.ctc import CtcModel, build_model, more_time_masks
 from asr.data.batch import Batch
-from asr.features.frontend import FeatureExtractor
+from asr.features.frontend import Frontend
 from asr.features.normalisation import Normalisation
 from asr.features.spec_augment import SpecAugment
 from asr.files import Experiment
@@ -73,7 +73,7 @@ def _parts(config: ExperimentConfig, fabric: Fabric, experiment: Experiment, beg
     tokenizer = Tokenizer.load(experiment.tokenizer)
     seed_weights(config.training.seed)
     model = build_model(
-        config.model, vocab_size=tokenizer.vocab_size, feature_size=config.features.mel_bins
+        config.model, vocab_size=tokenizer.vocab_size, feature_size=config.features.feature_size
     )
     data = load_data(config, model, tokenizer, fabric=fabric)
     normalisation = load_normalisation(config.features, data.utterances, experiment, fabric=fabric)
@@ -109,7 +109,7 @@ def _learner(
         )
     objective = CtcObjective(
         model,
-        extractor=FeatureExtractor(config.features, normalisation),
+        extractor=Frontend(config.features, normalisation),
         spec_augment=None if masks is None else SpecAugment(masks),
         streaming=config.training.streaming,
         consistency=consistency,
@@ -141,5 +141,7 @@ def _validator(
         tokenizer=tokenizer,
         references=data.references,
         sample_rate_hz=config.features.sample_rate_hz,
-        frame_seconds=config.features.hop_seconds * model.subsampling_factor,
+        frame_seconds=config.features.seconds(
+            config.features.start_sample(model.subsampling_factor)
+        ),
     )

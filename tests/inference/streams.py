@@ -10,10 +10,12 @@ from torch import Tensor
 
 from asr.ctc import build_model
 from asr.ctc.decoder import Decoder
-from asr.features.frontend import FeatureExtractor, FeaturesConfig
+from asr.features.frontend import Frontend
+from asr.features.log_mel import LogMelConfig
 from asr.features.normalisation import Normalisation
 from asr.inference.acoustic_model import AcousticModel
 from asr.inference.streaming import StreamBatch
+from asr.inference.torch_model import TorchAcousticModel
 from asr.model.encoders import parse_encoder
 from asr.tokens.tokenizer import Tokenizer
 from asr.transcripts.hypothesis import Hypothesis
@@ -50,22 +52,20 @@ def build(
     word: str,
     *,
     factor: int = 4,
-    features: FeaturesConfig | None = None,
+    features: LogMelConfig | None = None,
     conditions: bool = False,
-) -> AcousticModel:
+) -> TorchAcousticModel:
     torch.manual_seed(0)
     section = Pair(encoder, word, conditions).section(
         dropout=0.1, subsampling={"factor": factor, "channels": 8}
     )
-    features = features or FeaturesConfig(mel_bins=20)
+    features = features or LogMelConfig(mel_bins=20)
     model = build_model(
-        parse_encoder(section), vocab_size=letters.vocab_size, feature_size=features.mel_bins
+        parse_encoder(section), vocab_size=letters.vocab_size, feature_size=features.feature_size
     )
     statistics = Normalisation(mean=(8.0,) * 20, standard_deviation=(3.0,) * 20, frames=1)
-    extractor = FeatureExtractor(
-        features, statistics if features.normalisation == "global" else None
-    )
-    return AcousticModel(extractor, model)
+    frontend = Frontend(features, statistics if features.normalisation == "global" else None)
+    return TorchAcousticModel(frontend, model)
 
 
 def in_blocks(samples: Tensor, seed: int) -> Iterator[Tensor]:

@@ -3,21 +3,23 @@ from pathlib import Path
 import pytest
 import torch
 
-from asr.inference.acoustic_model import AcousticModel
+from asr.inference.torch_model import TorchAcousticModel
 from asr.recognizer import load
 from tests.conftest import NoiseMaker
 
 
 @pytest.fixture(scope="module")
-def acoustic_model(tiny_experiment: Path) -> AcousticModel:
-    return load(tiny_experiment).acoustic_model
+def acoustic_model(tiny_experiment: Path) -> TorchAcousticModel:
+    loaded = load(tiny_experiment).acoustic_model
+    assert isinstance(loaded, TorchAcousticModel)
+    return loaded
 
 
 def test_a_frame_stands_for_the_middle_of_the_audio_it_is_made_of(
-    acoustic_model: AcousticModel, noise: NoiseMaker
+    acoustic_model: TorchAcousticModel, noise: NoiseMaker
 ) -> None:
     waveform = torch.from_numpy(noise(0.5)).requires_grad_()
-    features = acoustic_model.extractor(waveform.unsqueeze(0), torch.tensor([len(waveform)]))
+    features = acoustic_model.frontend(waveform.unsqueeze(0), torch.tensor([len(waveform)]))
     frames = acoustic_model.model.encoder.subsampling(features.features)
     for frame in (0, 3):
         [gradient] = torch.autograd.grad(frames[0, frame].sum(), waveform, retain_graph=True)
@@ -28,7 +30,7 @@ def test_a_frame_stands_for_the_middle_of_the_audio_it_is_made_of(
 
 
 def test_posteriors_do_not_depend_on_the_batch(
-    acoustic_model: AcousticModel, noise: NoiseMaker
+    acoustic_model: TorchAcousticModel, noise: NoiseMaker
 ) -> None:
     waveforms = [torch.from_numpy(noise(seconds)) for seconds in (1.0, 0.01, 2.5)]
     together = acoustic_model.posteriors(waveforms)

@@ -11,7 +11,7 @@ from torch import Tensor
 from asr.ctc.decoder import Decoder
 from asr.ctc.greedy import GreedyDecoder
 from asr.ctc.prefix_beam import BeamConfig, BeamSearch
-from asr.features.frontend import FeaturesConfig
+from asr.features.log_mel import LogMelConfig
 from asr.inference.streaming import RecognitionStream, StreamBatch
 from asr.model.attention import OFFLINE, Mode, chunked
 from asr.recognizer import Recognizer
@@ -167,7 +167,7 @@ def test_spans_are_checked(
 
 
 def test_normalisation_by_utterance_cannot_stream(letters: Tokenizer) -> None:
-    features = FeaturesConfig(mel_bins=20, normalisation="utterance")
+    features = LogMelConfig(mel_bins=20, normalisation="utterance")
     model = build(letters, "conformer", "full", features=features).under(chunked(4))
     with pytest.raises(ValueError, match=r'train with features\.normalisation = "global"'):
         StreamBatch(model, letters, GreedyDecoder())

@@ -3,7 +3,7 @@
 import pytest
 import torch
 
-from asr.features.frontend import FeaturesConfig
+from asr.features.log_mel import LogMelConfig
 from asr.inference.streaming import StreamBatch
 from asr.model.attention import ATTENTION, Mode, chunked
 from asr.model.encoders import ENCODERS
@@ -69,7 +69,7 @@ def test_other_subsampling_and_windows(
     letters: Tokenizer, noise: NoiseMaker, factor: int, window_seconds: float
 ) -> None:
     """Windows that overlap, meet, and leave gaps."""
-    features = FeaturesConfig(mel_bins=20, window_seconds=window_seconds)
+    features = LogMelConfig(mel_bins=20, window_seconds=window_seconds)
     model = build(letters, "conformer", "full", factor=factor, features=features)
     assert_equals_one_pass(model.under(chunked(4, 8)), letters, waveforms(noise))
 

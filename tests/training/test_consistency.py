@@ -14,7 +14,8 @@ from asr.config import ExperimentConfig, load_config
 from asr.ctc import CtcModel, ctc_losses
 from asr.ctc.consistency import ConsistencyConfig, consistency_losses, more_time_masks, two_views
 from asr.data.batch import Batch
-from asr.features.frontend import FeatureExtractor, FeaturesConfig
+from asr.features.frontend import Frontend
+from asr.features.log_mel import LogMelConfig
 from asr.features.spec_augment import SpecAugment, SpecAugmentConfig
 from asr.training.objective import CtcObjective
 from asr.training.step_module import CtcStep
@@ -72,10 +73,10 @@ def test_targets_take_no_gradient() -> None:
 
 def test_views_are_masked_apart_in_training_alone(build_small: BuildSmall) -> None:
     torch.manual_seed(0)
-    config = FeaturesConfig(mel_bins=20, normalisation="utterance")
+    config = LogMelConfig(mel_bins=20, normalisation="utterance")
     objective = CtcObjective(
         build_small(),
-        extractor=FeatureExtractor(config, None),
+        extractor=Frontend(config, None),
         spec_augment=SpecAugment(_MASKS),
         streaming=None,
         consistency=ConsistencyConfig(),

@@ -14,7 +14,7 @@ from asr.config import ExperimentConfig
 from asr.ctc import build_model, minimum_frames
 from asr.data.audio import read_audio
 from asr.data.manifest import Utterance, read_manifest, write_manifest
-from asr.features.frontend import LogMel
+from asr.features.frontend import build_features
 from asr.features.normalisation import estimate_normalisation
 from asr.files import Experiment
 from asr.tokens.tokenizer import Tokenizer
@@ -79,7 +79,7 @@ def test_what_has_too_few_frames_at_the_fastest_speed_is_left_out(
     config = load(f"data.train={tmp_path / 'train.jsonl'}", f"augmentation.speed_factors={speeds}")
     tokenizer = Tokenizer.load(Path(str(config.data.tokenizer)))
     model = build_model(config.model, vocab_size=tokenizer.vocab_size, feature_size=20)
-    frames = model.output_length(config.features.frames(0.8))
+    frames = model.output_length(config.features.frames_of_seconds(0.8))
     # Just enough frames, one of them for the blank between equal letters, and too few for three.
     repeats = {"b": (frames // 2 - 2, "OO"), "c": (frames // 2 - 3, "OOOO")}
     texts = {"a": "ON"} | {name: "ON" * count + end for name, (count, end) in repeats.items()}
@@ -112,6 +112,6 @@ def test_statistics_are_those_of_stretches_from_all_over_the_data(
     log_mels = []
     for number in (0, 2, 4, 6):
         samples = read_audio(corpus / f"u{number:02d}.wav")[6400:11200]
-        computed = LogMel(features)(samples.unsqueeze(0), torch.tensor([4800]))
+        computed = build_features(features)(samples.unsqueeze(0), torch.tensor([4800]))
         log_mels.append(computed.features[0])
     assert found == estimate_normalisation(log_mels)
