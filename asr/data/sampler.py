@@ -1,7 +1,7 @@
-"""Batches by duration: which utterances go together, for every epoch and every process."""
+"""Batch sampler by duration: which utterances go together, for every epoch and every process."""
 
 import heapq
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 
 import numpy as np
 from numpy.typing import NDArray
@@ -10,14 +10,17 @@ from numpy.typing import NDArray
 _PROBED_EPOCHS = 5
 
 
-def _pack(
-    order: Sequence[int], durations_seconds: NDArray[np.float64], *, batch_seconds: float
+def pack_batches(
+    order: Sequence[int],
+    durations_seconds: Mapping[int, float] | NDArray[np.float64],
+    *,
+    batch_seconds: float,
 ) -> list[list[int]]:
     """Fill batches one after the other in a given order.
 
     Args:
         order: Indices of utterances.
-        durations_seconds: (utterance,), their durations.
+        durations_seconds: Their durations by index.
         batch_seconds: Longest utterance times number of utterances, at most, unless a single
             utterance is longer.
 
@@ -89,7 +92,7 @@ def evaluation_batches(
     """
     _check_processes(utterances=len(durations_seconds), rank=rank, world_size=world_size)
     durations = np.asarray(durations_seconds, dtype=np.float64)
-    batches = _pack(
+    batches = pack_batches(
         np.argsort(-durations, kind="stable").tolist(), durations, batch_seconds=batch_seconds
     )
     count = -(-len(batches) // world_size) * world_size
@@ -184,4 +187,4 @@ class DurationBatchSampler:
         by_duration = np.argsort(durations_seconds, kind="stable")
         buckets = np.array_split(by_duration, self._buckets)
         order = np.concatenate([generator.permutation(bucket) for bucket in buckets]).tolist()
-        return _pack(order, durations_seconds, batch_seconds=self._batch_seconds)
+        return pack_batches(order, durations_seconds, batch_seconds=self._batch_seconds)

@@ -15,6 +15,7 @@ from torchaudio.functional import resample
 from asr.data.audio import audio_blocks, audio_info, read_audio
 from asr.data.manifest import Utterance
 from asr.data.resampling import check_rates
+from asr.data.sampler import pack_batches
 
 BATCH_SECONDS = 120.0
 
@@ -29,14 +30,9 @@ def plan_batches(durations: Sequence[tuple[int, float]], batch_seconds: float) -
     Returns:
         Indices, one list a batch.
     """
-    batches: list[list[int]] = []
-    longest = 0.0
-    for index, seconds in sorted(durations, key=lambda pair: (-pair[1], pair[0])):
-        if not batches or (len(batches[-1]) + 1) * longest > batch_seconds:
-            batches.append([])
-            longest = seconds
-        batches[-1].append(index)
-    return batches
+    seconds = dict(durations)
+    order = sorted(seconds, key=lambda index: (-seconds[index], index))
+    return pack_batches(order, seconds, batch_seconds=batch_seconds)
 
 
 Samples: TypeAlias = Tensor | NDArray[Any]
