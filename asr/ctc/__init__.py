@@ -7,6 +7,7 @@ from asr.ctc.consistency import more_time_masks as more_time_masks
 from asr.ctc.consistency import two_views as two_views
 from asr.ctc.decoder import BlankPenalty as BlankPenalty
 from asr.ctc.decoder import Decoder as Decoder
+from asr.ctc.forced_alignment import TooFewFramesError as TooFewFramesError
 from asr.ctc.forced_alignment import align_labels as align_labels
 from asr.ctc.greedy import GreedyDecoder as GreedyDecoder
 from asr.ctc.greedy import greedy_decode as greedy_decode

@@ -96,6 +96,10 @@ def _best_arrivals(scores: Floats, skip: Floats) -> Floats:
 _MOST_KERNEL_CELLS = 1 << 26
 
 
+class TooFewFramesError(ValueError):
+    """Audio too short for its labels."""
+
+
 def align_labels(
     log_probs: Tensor, lengths: Tensor, labels: Sequence[Sequence[int]]
 ) -> list[TokenSequence]:
@@ -111,8 +115,8 @@ def align_labels(
         included.
 
     Raises:
-        ValueError: A label is out of range, an item has fewer frames than its labels need, or no
-            path has a finite log-probability.
+        TooFewFramesError: An item has fewer frames than its labels need.
+        ValueError: A label is out of range, or no path has a finite log-probability.
 
     Source: Graves et al. 2006, section 4.1, with the maximum for the sum.
     """
@@ -131,7 +135,7 @@ def _align(log_probs: Tensor, labels: Sequence[int]) -> TokenSequence:
         )
     needed = minimum_frames(labels)
     if frames < needed:
-        raise ValueError(
+        raise TooFewFramesError(
             f"expected at least {needed} frames for {len(labels)} labels, found {frames}; check "
             "that text and audio belong together"
         )

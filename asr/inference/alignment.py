@@ -4,13 +4,14 @@ from collections.abc import Iterator, Sequence
 
 import torch
 
-from asr.ctc import align_labels
+from asr.ctc import TooFewFramesError, align_labels
 from asr.data.manifest import Utterance
 from asr.inference.acoustic_model import AcousticModel
 from asr.inference.audio_input import AudioInput
 from asr.inference.long_recordings import (
     LongformConfig,
-    recording_posteriors,
+    RecordingPosteriors,
+    recording_posteriors_or_error,
 )
 from asr.tokens.tokenizer import Tokenizer
 from asr.transcripts.hypothesis import Hypothesis, Outcome
@@ -19,7 +20,7 @@ from asr.transcripts.word_times import to_hypothesis
 
 
 class Aligner:
-    """Finds when the words of a known transcript were spoken.
+    """Forced alignment of recordings of any length with their transcripts.
 
     Args:
         acoustic_model: Waveforms to log-posteriors.
@@ -39,7 +40,7 @@ class Aligner:
         self.longform = longform or LongformConfig()
 
     def outcomes(self, utterances: Sequence[Utterance]) -> Iterator[Outcome]:
-        """Align utterances, each failing for itself.
+        """Align utterances; one whose audio or text cannot be used fails for itself.
 
         Args:
             utterances: Stretches of audio with their transcripts.
@@ -48,14 +49,15 @@ class Aligner:
             What became of each utterance, in order.
         """
         for index, utterance in enumerate(utterances):
-            try:
-                if utterance.text is None:
-                    raise ValueError("expected a transcript to align, found none; add its text")
-                hypothesis = self.align(utterance, utterance.text)
-            except (OSError, ValueError) as error:
+            if utterance.text is None:
+                error = ValueError("expected a transcript to align, found none; add its text")
                 yield Outcome(index=index, error=error)
+                continue
+            found = self._aligned(utterance, utterance.text)
+            if isinstance(found, Hypothesis):
+                yield Outcome(index=index, hypothesis=found)
             else:
-                yield Outcome(index=index, hypothesis=hypothesis)
+                yield Outcome(index=index, error=found)
 
     def align(self, item: AudioInput, text: str) -> Hypothesis:
         """Align one recording of any length.
@@ -75,13 +77,28 @@ class Aligner:
             ValueError: The recording cannot be used or is too short for the text, the text has no
                 words or characters that the tokenizer lacks.
         """
-        labels = self.tokenizer.encode(text)
+        found = self._aligned(item, text)
+        if not isinstance(found, Hypothesis):
+            raise found
+        return found
+
+    def _aligned(self, item: AudioInput, text: str) -> Hypothesis | OSError | ValueError:
+        """The aligned transcript, or what is wrong with this recording or its text."""
+        try:
+            labels = self.tokenizer.encode(text)
+        except ValueError as error:
+            return error
         if not labels:
-            raise ValueError(f"expected a transcript with words, found {text[:80]!r}; correct it")
+            return ValueError(f"expected a transcript with words, found {text[:80]!r}; correct it")
         model = self.acoustic_model
-        heard = recording_posteriors(item, model, self.longform)
+        heard = recording_posteriors_or_error(item, model, self.longform)
+        if not isinstance(heard, RecordingPosteriors):
+            return heard
         frames = torch.tensor([len(heard.log_probs)])
-        [alignment] = align_labels(heard.log_probs.unsqueeze(0), frames, [labels])
+        try:
+            [alignment] = align_labels(heard.log_probs.unsqueeze(0), frames, [labels])
+        except TooFewFramesError as error:
+            return error
         return to_hypothesis(
             Decoded(best=alignment),
             self.tokenizer,

@@ -1,11 +1,11 @@
 """Audio to decode: files, stretches and samples, read whole, in blocks, or in batches ahead."""
 
 from collections import deque
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, TypeAlias
+from typing import Any, Generic, TypeAlias, TypeVar
 
 import torch
 from numpy.typing import NDArray
@@ -179,6 +179,37 @@ def _recording(samples: Samples, rate_hz: int) -> Tensor:
     if len(waveform) == 0:
         raise ValueError("expected at least one sample, found none; leave the recording out")
     return waveform
+
+
+_Item_co = TypeVar("_Item_co", covariant=True)
+
+
+class UntilError(Generic[_Item_co]):
+    """What a source gives until it fails, and why it failed.
+
+    It keeps errors of reading and cutting audio, which are those of one recording, apart from
+    errors of what is done with each item meanwhile, which are not.
+
+    Args:
+        source: Blocks or windows of one recording.
+    """
+
+    def __init__(self, source: Iterable[_Item_co]) -> None:
+        self._source = source
+        self.error: OSError | ValueError | None = None
+        """Why the source failed; None where it came to its end."""
+
+    def __iter__(self) -> Iterator[_Item_co]:
+        items = iter(self._source)
+        while True:
+            try:
+                item = next(items)
+            except StopIteration:
+                return
+            except (OSError, ValueError) as error:
+                self.error = error
+                return
+            yield item
 
 
 def read_batches(

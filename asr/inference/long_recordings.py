@@ -12,7 +12,12 @@ from pydantic.dataclasses import dataclass
 from torch import Tensor
 
 from asr.inference.acoustic_model import AcousticModel
-from asr.inference.audio_input import AudioInput, duration_seconds, read_input_blocks
+from asr.inference.audio_input import (
+    AudioInput,
+    UntilError,
+    duration_seconds,
+    read_input_blocks,
+)
 from asr.inference.voice_activity import _SPEECH_PROBABILITY, SileroDetector, SpeechDetector
 from asr.schema import STRICT
 
@@ -330,7 +335,7 @@ def cut_at_pauses(
 
 @plain_dataclass(frozen=True, kw_only=True)
 class RecordingPosteriors:
-    """What a recogniser hears in a recording.
+    """Log-posteriors of a whole recording.
 
     Args:
         log_probs: (time, vocab) float32 on the CPU, natural logarithm.
@@ -344,11 +349,11 @@ class RecordingPosteriors:
 def recording_posteriors(
     item: AudioInput, model: AcousticModel, config: LongformConfig
 ) -> RecordingPosteriors:
-    """Compute log-posteriors; the audio is held in stretches.
+    """Compute log-posteriors of a recording of any length; the audio is held in stretches.
 
     Args:
         item: The recording.
-        model: What hears.
+        model: Waveforms to log-posteriors.
         config: How long audio is cut.
 
     Returns:
@@ -358,12 +363,42 @@ def recording_posteriors(
         FileNotFoundError: There is no such file.
         ValueError: The recording cannot be used.
     """
+    found = recording_posteriors_or_error(item, model, config)
+    if not isinstance(found, RecordingPosteriors):
+        raise found
+    return found
+
+
+def recording_posteriors_or_error(
+    item: AudioInput, model: AcousticModel, config: LongformConfig
+) -> RecordingPosteriors | OSError | ValueError:
+    """Compute log-posteriors as `recording_posteriors` does, or say why audio cannot be used.
+
+    Args:
+        item: The recording.
+        model: Waveforms to log-posteriors; what it raises is not the recording's error.
+        config: How long audio is cut.
+
+    Returns:
+        The log-posteriors, or why the recording cannot be read or cut.
+    """
+    try:
+        seconds = duration_seconds(item)
+    except (OSError, ValueError) as error:
+        return error
     blocks = CountedBlocks(read_input_blocks(item, sample_rate_hz=model.sample_rate_hz))
+    windows = UntilError(cut_recording(blocks, config, model, seconds=seconds))
     parts = []
-    for window in cut_recording(blocks, config, model, seconds=duration_seconds(item)):
+    for window in windows:
         posteriors = model.posteriors([window.samples])
         frames = int(posteriors.lengths)
-        parts.append(posteriors.log_probs[0, :frames][window.kept(frames)].cpu())
+        try:
+            kept = window.kept(frames)
+        except ValueError as error:
+            return error
+        parts.append(posteriors.log_probs[0, :frames][kept].cpu())
+    if windows.error is not None:
+        return windows.error
     return RecordingPosteriors(
         log_probs=torch.cat(parts), duration_seconds=blocks.samples / model.sample_rate_hz
     )

@@ -14,7 +14,13 @@ from torch import Tensor
 from asr.ctc import Decoder
 from asr.data.resampling import BlockResampler
 from asr.inference.acoustic_model import AcousticModel, to_hypotheses
-from asr.inference.audio_input import AudioInput, Samples, mono_samples, read_input_blocks
+from asr.inference.audio_input import (
+    AudioInput,
+    Samples,
+    UntilError,
+    mono_samples,
+    read_input_blocks,
+)
 from asr.model.attention import Mode, chunked
 from asr.tokens.tokenizer import Tokenizer
 from asr.transcripts.hypothesis import Hypothesis, Outcome
@@ -338,7 +344,7 @@ def stream_outcomes(
     *,
     times: ComputeTimes,
 ) -> Iterator[Outcome]:
-    """Decode recordings as streams, one after another, each failing for itself.
+    """Decode recordings as streams, one after another; one that cannot be read fails for itself.
 
     Args:
         open_stream: Begins a stream.
@@ -353,14 +359,14 @@ def stream_outcomes(
         rate_hz = stream.acoustic_model.sample_rate_hz
         # As a stream would bring them, so that no call computes more than one chunk.
         part_samples = round(stream.chunk_seconds * rate_hz)
-        try:
-            for block in read_input_blocks(item, sample_rate_hz=rate_hz):
-                for part in torch.split(block, part_samples):
-                    with times.of_chunks(stream):
-                        stream.accept(part, rate_hz)
-            with times.of_chunks(stream):
-                hypothesis = stream.finish()
-        except (OSError, ValueError) as error:
-            yield Outcome(index=index, error=error)
-        else:
-            yield Outcome(index=index, hypothesis=hypothesis)
+        blocks = UntilError(read_input_blocks(item, sample_rate_hz=rate_hz))
+        for block in blocks:
+            for part in torch.split(block, part_samples):
+                with times.of_chunks(stream):
+                    stream.accept(part, rate_hz)
+        if blocks.error is not None:
+            yield Outcome(index=index, error=blocks.error)
+            continue
+        with times.of_chunks(stream):
+            hypothesis = stream.finish()
+        yield Outcome(index=index, hypothesis=hypothesis)
