@@ -1,5 +1,6 @@
-"""What a loader hands to the model."""
+"""Batch of utterances: padded waveforms and labels with their lengths."""
 
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import torch
@@ -35,11 +36,18 @@ class Batch:
         return f"{len(self.ids)} utterances of {self.waveforms.shape[1]} samples"
 
     def to(self, device: torch.device) -> "Batch":
-        """The same batch with its tensors on `device`."""
+        """The same batch with its tensors on `device`; a copy from pinned memory is not awaited."""
+        return self._each(lambda tensor: tensor.to(device, non_blocking=True))
+
+    def pin_memory(self) -> "Batch":
+        """The same batch in page-locked memory, from which a GPU copies by itself."""
+        return self._each(Tensor.pin_memory)
+
+    def _each(self, change: Callable[[Tensor], Tensor]) -> "Batch":
         return Batch(
             ids=self.ids,
-            waveforms=self.waveforms.to(device, non_blocking=True),
-            waveform_lengths=self.waveform_lengths.to(device, non_blocking=True),
-            labels=self.labels.to(device, non_blocking=True),
-            label_lengths=self.label_lengths.to(device, non_blocking=True),
+            waveforms=change(self.waveforms),
+            waveform_lengths=change(self.waveform_lengths),
+            labels=change(self.labels),
+            label_lengths=change(self.label_lengths),
         )

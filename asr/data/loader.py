@@ -86,16 +86,24 @@ class TrainingLoader:
         dataset: Utterances by (epoch, index).
         sampler: Batches of an epoch.
         workers: Loader processes; 0 loads in this process.
+        pin_memory: Whether batches lie in page-locked memory, for a GPU.
     """
 
     def __init__(
-        self, dataset: SpeechDataset, sampler: DurationBatchSampler, *, workers: int
+        self,
+        dataset: SpeechDataset,
+        sampler: DurationBatchSampler,
+        *,
+        workers: int,
+        pin_memory: bool = False,
     ) -> None:
         self._sampler = sampler
         self._epoch = 0
         self._next_batch = 0
         self._keys: list[list[tuple[int, int]]] = []
-        self._loader = make_torch_loader(dataset, self._keys, workers=workers, persistent=True)
+        self._loader = make_torch_loader(
+            dataset, self._keys, workers=workers, persistent=True, pin_memory=pin_memory
+        )
 
     def __len__(self) -> int:
         """Batches of a whole epoch on this process."""
@@ -116,16 +124,6 @@ class TrainingLoader:
             self._epoch = epoch + 1 if finished else epoch
             self._next_batch = 0 if finished else next_batch
             yield batch
-
-    def set_epoch(self, epoch: int) -> None:
-        """Go to the start of an epoch; inside that epoch stay where you are, as after a resume."""
-        if epoch != self._epoch:
-            self._epoch = epoch
-            self._next_batch = 0
-
-    def state_dict(self) -> LoaderState:
-        """The position of the next batch; after the last batch the start of the next epoch."""
-        return {"epoch": self._epoch, "next_batch": self._next_batch}
 
     def load_state_dict(self, state: LoaderState) -> None:
         """Go to a position.
@@ -149,13 +147,21 @@ class EvaluationLoader:
         dataset: Utterances by (epoch, index).
         batches: Indices of this process's batches.
         workers: Loader processes; 0 loads in this process.
+        pin_memory: Whether batches lie in page-locked memory, for a GPU.
     """
 
     def __init__(
-        self, dataset: SpeechDataset, batches: Sequence[Sequence[int]], *, workers: int
+        self,
+        dataset: SpeechDataset,
+        batches: Sequence[Sequence[int]],
+        *,
+        workers: int,
+        pin_memory: bool = False,
     ) -> None:
         self._keys = [[(0, index) for index in batch] for batch in batches]
-        self._loader = make_torch_loader(dataset, self._keys, workers=workers, persistent=False)
+        self._loader = make_torch_loader(
+            dataset, self._keys, workers=workers, persistent=False, pin_memory=pin_memory
+        )
 
     def __len__(self) -> int:
         """Batches on this process; as many on every process unless each batch is one utterance."""
@@ -214,6 +220,7 @@ def build_training_loader(
     seed: int,
     rank: int = 0,
     world_size: int = 1,
+    pin_memory: bool = False,
 ) -> TrainingLoader:
     """Make the loader of the training data.
 
@@ -226,6 +233,7 @@ def build_training_loader(
         seed: Seed of batches and augmentation.
         rank: This process, 0 .. world_size - 1.
         world_size: Processes that share an epoch.
+        pin_memory: Whether batches lie in page-locked memory, for a GPU.
 
     Returns:
         The loader, at the start of epoch 0.
@@ -253,7 +261,7 @@ def build_training_loader(
         buckets=config.buckets,
         duration_factors=None if augment is None else dataset.duration_factors,
     )
-    return TrainingLoader(dataset, sampler, workers=config.workers)
+    return TrainingLoader(dataset, sampler, workers=config.workers, pin_memory=pin_memory)
 
 
 def build_validation_loader(
@@ -264,6 +272,7 @@ def build_validation_loader(
     sample_rate_hz: int,
     rank: int = 0,
     world_size: int = 1,
+    pin_memory: bool = False,
 ) -> EvaluationLoader:
     """Make the loader of the validation data: nothing is dropped or augmented.
 
@@ -274,6 +283,7 @@ def build_validation_loader(
         sample_rate_hz: Rate of the waveforms.
         rank: This process, 0 .. world_size - 1.
         world_size: Processes that share the utterances.
+        pin_memory: Whether batches lie in page-locked memory, for a GPU.
 
     Returns:
         The loader of this process's share.
@@ -290,4 +300,4 @@ def build_validation_loader(
         rank=rank,
         world_size=world_size,
     )
-    return EvaluationLoader(dataset, batches, workers=config.workers)
+    return EvaluationLoader(dataset, batches, workers=config.workers, pin_memory=pin_memory)

@@ -29,6 +29,7 @@ def make_torch_loader(
     *,
     workers: int,
     persistent: bool,
+    pin_memory: bool = False,
 ) -> DataLoader[Example | BrokenExample]:
     """Make a loader whose processes are independent of this process's threads.
 
@@ -37,6 +38,7 @@ def make_torch_loader(
         keys: Keys of each batch; read anew at each `iter()`, so a list may change in between.
         workers: Loader processes, of one thread each; 0 loads in this process.
         persistent: Whether the processes live on after an iteration.
+        pin_memory: Whether batches lie in page-locked memory, for a GPU; a thread copies them.
 
     Returns:
         A loader to iterate over with `loaded_batches`.
@@ -45,7 +47,13 @@ def make_torch_loader(
     # another number of these than an uninterrupted one.
     generator = torch.Generator()
     if workers == 0:
-        return DataLoader(dataset, batch_sampler=keys, collate_fn=collate, generator=generator)
+        return DataLoader(
+            dataset,
+            batch_sampler=keys,
+            collate_fn=collate,
+            generator=generator,
+            pin_memory=pin_memory,
+        )
     # Not fork: it would copy locks that torch's threads hold at that moment.
     context = multiprocessing.get_context("forkserver")
     context.set_forkserver_preload([__name__])
@@ -57,6 +65,7 @@ def make_torch_loader(
             batch_sampler=keys,
             collate_fn=collate,
             generator=generator,
+            pin_memory=pin_memory,
             num_workers=workers,
             persistent_workers=persistent,
             multiprocessing_context=context,

@@ -63,6 +63,7 @@ def load_data(
         return model.output_length(frames) >= max(minimum_frames(labels), 1)
 
     rate_hz = config.features.sample_rate_hz
+    on_gpu = fabric.device.type == "cuda"
     selected = load_training_utterances(
         config.data,
         encode=tokenizer.encode,
@@ -78,6 +79,7 @@ def load_data(
         seed=config.training.seed,
         rank=fabric.global_rank,
         world_size=fabric.world_size,
+        pin_memory=on_gpu,
     )
     assert config.data.validation is not None
     spoken = [item for item in read_manifest(config.data.validation) if item.text is not None]
@@ -99,6 +101,7 @@ def load_data(
         sample_rate_hz=rate_hz,
         rank=fabric.global_rank,
         world_size=fabric.world_size,
+        pin_memory=on_gpu,
     )
     return TrainingData(
         utterances=selected.utterances,

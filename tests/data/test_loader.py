@@ -75,7 +75,12 @@ def training_loader(
 
 
 def validation_loader(
-    utterances: list[Utterance], *, workers: int = 0, rank: int = 0, world_size: int = 1
+    utterances: list[Utterance],
+    *,
+    workers: int = 0,
+    rank: int = 0,
+    world_size: int = 1,
+    pin_memory: bool = False,
 ) -> EvaluationLoader:
     return build_validation_loader(
         config(workers),
@@ -84,6 +89,7 @@ def validation_loader(
         sample_rate_hz=RATE_HZ,
         rank=rank,
         world_size=world_size,
+        pin_memory=pin_memory,
     )
 
 
@@ -116,12 +122,8 @@ def test_resume_inside_an_epoch_equals_the_uninterrupted_run(
 
     killed = training_loader(utterances, workers=workers)
     batches = epochs(killed, 1) + take(killed, 2)
-    state = killed.state_dict()
-    assert state == {"epoch": 1, "next_batch": 2}
     resumed = training_loader(utterances, workers=workers)
-    resumed.load_state_dict(state)
-    # A set_epoch for the epoch that goes on must not start it again.
-    resumed.set_epoch(1)
+    resumed.load_state_dict({"epoch": 1, "next_batch": 2})
     assert_same(batches + epochs(resumed, 2), uninterrupted)
 
 
@@ -134,20 +136,12 @@ def test_abandoned_iteration_goes_on_with_the_next_batch(
     assert_same(batches, epochs(training_loader(utterances), 1))
 
 
-def test_state_counts_batches_handed_out(utterances: list[Utterance]) -> None:
+def test_after_its_last_batch_comes_the_next_epoch(utterances: list[Utterance]) -> None:
     loader = training_loader(utterances)
-    states = [loader.state_dict() for _ in loader]
-    last = len(loader)
-    assert states[:2] == [{"epoch": 0, "next_batch": 1}, {"epoch": 0, "next_batch": 2}]
-    assert states[last - 1] == {"epoch": 1, "next_batch": 0}
-    assert loader.state_dict() == {"epoch": 1, "next_batch": 0}
-
-
-def test_set_epoch_starts_another_epoch(utterances: list[Utterance]) -> None:
-    loader = training_loader(utterances)
-    take(loader, 2)
-    loader.set_epoch(2)
-    assert_same(epochs(loader, 1), epochs(training_loader(utterances), 3)[2 * len(loader) :])
+    loader.load_state_dict({"epoch": 4, "next_batch": len(loader) - 1})
+    [last] = loader
+    expected = epochs(training_loader(utterances), 6)[5 * len(loader) - 1 :]
+    assert_same([last, *epochs(loader, 1)], expected)
 
 
 def test_iteration_leaves_the_global_generator_alone(utterances: list[Utterance]) -> None:
@@ -156,6 +150,28 @@ def test_iteration_leaves_the_global_generator_alone(utterances: list[Utterance]
     epochs(training_loader(utterances), 1)
     list(validation_loader(utterances))
     assert torch.equal(torch.get_rng_state(), before)
+
+
+def test_every_tensor_of_a_batch_is_pinned(
+    utterances: list[Utterance], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    batch = next(iter(training_loader(utterances)))
+    # Pinning itself needs a GPU.
+    monkeypatch.setattr(torch.Tensor, "pin_memory", lambda tensor: tensor + 1)
+    pinned = batch.pin_memory()
+    assert pinned.ids == batch.ids
+    for name in ("waveforms", "waveform_lengths", "labels", "label_lengths"):
+        assert torch.equal(getattr(pinned, name), getattr(batch, name) + 1)
+
+
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="there is no GPU")
+@pytest.mark.parametrize("workers", [0, 1])
+def test_batches_are_pinned_where_asked_for(utterances: list[Utterance], workers: int) -> None:
+    plain = list(validation_loader(utterances))
+    pinned = list(validation_loader(utterances, workers=workers, pin_memory=True))
+    assert_same(pinned, plain)
+    assert all(batch.waveforms.is_pinned() and batch.labels.is_pinned() for batch in pinned)
+    assert not any(batch.waveforms.is_pinned() for batch in plain)
 
 
 def test_state_of_another_corpus_is_an_error(utterances: list[Utterance]) -> None:

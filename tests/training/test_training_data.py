@@ -12,6 +12,7 @@ from torch import Tensor
 
 from asr.config import ExperimentConfig
 from asr.ctc import build_model, minimum_frames
+from asr.data import loader, workers
 from asr.data.audio import read_audio
 from asr.data.manifest import Utterance, read_manifest, write_manifest
 from asr.features.frontend import build_features
@@ -25,9 +26,9 @@ from asr.training.run import train
 LoadConfig = Callable[..., ExperimentConfig]
 
 
-def _process(rank: int = 0, world_size: int = 1) -> Fabric:
+def _process(rank: int = 0, world_size: int = 1, device: str = "cpu") -> Fabric:
     parts = {"global_rank": rank, "world_size": world_size, "is_global_zero": rank == 0}
-    return cast(Fabric, SimpleNamespace(**parts, barrier=lambda: None))
+    return cast(Fabric, SimpleNamespace(**parts, device=torch.device(device), barrier=lambda: None))
 
 
 def _data(config: ExperimentConfig, fabric: Fabric) -> TrainingData:
@@ -61,6 +62,24 @@ def test_training_alone_changes_speed_and_hides_features(
     assert speeds == {True: {0.9, 1.0, 1.1}, False: {1.0}}
     assert all(hidden[True])
     assert not any(hidden[False])
+
+
+@pytest.mark.parametrize(("device", "pinned"), [("cpu", False), ("cuda", True)])
+def test_batches_for_a_gpu_are_pinned(
+    load: LoadConfig, monkeypatch: pytest.MonkeyPatch, device: str, pinned: bool
+) -> None:
+    asked = []
+    make = workers.make_torch_loader
+
+    def noted(*args: Any, pin_memory: bool, **rest: Any) -> object:  # noqa: ANN401
+        asked.append(pin_memory)
+        made = make(*args, pin_memory=pin_memory, **rest)
+        assert made.pin_memory == pin_memory
+        return made
+
+    monkeypatch.setattr(loader, "make_torch_loader", noted)
+    _data(load(), _process(device=device))
+    assert asked == [pinned, pinned]
 
 
 def test_processes_train_on_different_utterances(load: LoadConfig) -> None:
