@@ -1,4 +1,4 @@
-"""Finds audio files of which the decoder would silently return less than they hold."""
+"""Truncation check of audio files, of which a decoder would silently return less than they hold."""
 
 from dataclasses import dataclass
 from pathlib import Path

@@ -9,7 +9,7 @@ from torch import Tensor
 
 @dataclass(frozen=True, kw_only=True)
 class Batch:
-    """Padded utterances.
+    """Batch of padded utterances.
 
     Args:
         ids: Utterance ids, one an item.

@@ -1,4 +1,4 @@
-"""Utterances read, augmented and padded into batches."""
+"""Dataset of utterances: read, augmented, tokenised, and collated into padded batches."""
 
 import hashlib
 from collections.abc import Callable, Iterator, Sequence
@@ -39,7 +39,7 @@ class WaveformTransform(Protocol):
 
 @dataclass(frozen=True, kw_only=True)
 class Example:
-    """One utterance as the model gets it.
+    """Training example: the waveform and labels of one utterance.
 
     Args:
         id: Utterance id.
@@ -64,7 +64,7 @@ class BrokenExample:
 
 
 class SpeechDataset(Dataset[Example | BrokenExample]):
-    """Utterances by (epoch, index).
+    """Dataset of utterances by (epoch, index).
 
     An item depends on the seed, the epoch and the utterance's id alone, never on the process that
     makes it or on the order.
@@ -154,7 +154,7 @@ class SpeechDataset(Dataset[Example | BrokenExample]):
 
 @contextmanager
 def _one_thread() -> Iterator[None]:
-    """As in a loader process: sums over a waveform differ in their last bit with the threads."""
+    """One torch thread, as in a loader process: sums differ in their last bit with the threads."""
     threads = torch.get_num_threads()
     torch.set_num_threads(1)
     try:

@@ -1,4 +1,4 @@
-"""What training leaves out: found beforehand, counted by reason, never dropped in silence."""
+"""Filtering of training utterances: known beforehand, counted by reason, not dropped in silence."""
 
 import logging
 from collections.abc import Callable, Sequence
@@ -13,7 +13,7 @@ _SHOWN_IDS = 5
 
 @dataclass(frozen=True, kw_only=True)
 class FilterReport:
-    """What was left out of training, and why.
+    """Report of the utterances left out of training, by reason.
 
     Args:
         total: Utterances before.

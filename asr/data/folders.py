@@ -1,4 +1,4 @@
-"""What lies below a folder."""
+"""Recursive listing of files, behind links to folders too."""
 
 import os
 from pathlib import Path

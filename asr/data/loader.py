@@ -22,7 +22,7 @@ logger = logging.getLogger(__name__)
 
 @dataclass(frozen=True, kw_only=True, config=STRICT)
 class DataConfig:
-    """What to load and how: the section `[data]`."""
+    """Settings of training and validation data: the section `[data]`."""
 
     train: Path | None = None
     """Manifest to train on; checked when used."""
@@ -50,7 +50,7 @@ class DataConfig:
 
 
 class LoaderState(TypedDict):
-    """Position of the next batch: its epoch, and its number in that epoch."""
+    """Resume position of a loader: the epoch of the next batch, and its number in that epoch."""
 
     epoch: int
     next_batch: int
@@ -60,7 +60,7 @@ AnyBatch_co = TypeVar("AnyBatch_co", covariant=True)
 
 
 class ResumableLoader(Protocol[AnyBatch_co]):
-    """Batches of one epoch at a time, from wherever the state says."""
+    """Contract of a resumable loader: batches of one epoch at a time, from the position set."""
 
     def __len__(self) -> int:
         """Batches of a whole epoch on this process."""
@@ -76,7 +76,7 @@ class ResumableLoader(Protocol[AnyBatch_co]):
 
 
 class TrainingLoader:
-    """Batches of one epoch at a time, from wherever the state says.
+    """Resumable loader of training batches, one epoch at a time, from the position set.
 
     `iter()` goes on from the current position to the end of its epoch; after that the next `iter()`
     is the next epoch. The position counts the batches that were handed out, not those that workers
@@ -141,7 +141,7 @@ class TrainingLoader:
 
 
 class EvaluationLoader:
-    """Every utterance once, by falling duration, without augmentation; the same at each `iter()`.
+    """Loader of every utterance once, by falling duration, not augmented; the same at each iter().
 
     Args:
         dataset: Utterances by (epoch, index).

@@ -12,7 +12,7 @@ from asr.files import whole_or_absent
 
 @dataclass(frozen=True, kw_only=True)
 class Utterance:
-    """One stretch of audio with what is known about it.
+    """Utterance: one segment of an audio file with its transcript and speaker.
 
     Args:
         id: Unique within a manifest.

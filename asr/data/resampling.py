@@ -1,4 +1,4 @@
-"""Resampling block by block."""
+"""Sample rate conversion block by block."""
 
 import functools
 import math

@@ -1,4 +1,4 @@
-"""Sentences of text files or manifests as labels: what language models learn and are scored on."""
+"""Text corpus of language models: sentences of text files or manifests as labels."""
 
 import gzip
 import logging

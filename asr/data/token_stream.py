@@ -1,4 +1,4 @@
-"""A text as one stream of labels, in segments that a language model is trained on."""
+"""Token stream of a text corpus, in segments that a language model is trained on."""
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass as plain_dataclass
@@ -40,7 +40,7 @@ class TextDataConfig:
 
 @plain_dataclass(frozen=True, kw_only=True)
 class TokenBatch:
-    """Segments of a stream.
+    """Batch of segments of a token stream.
 
     Args:
         ids: Where each segment begins in its stream.

@@ -1,4 +1,4 @@
-"""From candidates to a manifest: every file is decoded, every broken item is named."""
+"""Corpus validation: candidates to a manifest; every file is decoded, every broken item named."""
 
 from collections.abc import Callable, Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -35,7 +35,7 @@ class Candidate:
 
 @dataclass(frozen=True, kw_only=True)
 class BrokenItem:
-    """What cannot become an utterance.
+    """Item of a corpus that cannot become an utterance.
 
     Args:
         id: Id of the item.

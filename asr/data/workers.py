@@ -1,4 +1,4 @@
-"""Loader processes: how they start, stop, meet signals and report broken audio."""
+"""Data loader processes: how they start, stop, meet signals and report broken audio."""
 
 import atexit
 import functools
@@ -31,7 +31,7 @@ def make_torch_loader(
     persistent: bool,
     pin_memory: bool = False,
 ) -> DataLoader[Example | BrokenExample]:
-    """Make a loader whose processes are independent of this process's threads.
+    """Torch data loader whose processes are independent of this process's threads.
 
     Args:
         dataset: Utterances by (epoch, index).

@@ -23,7 +23,7 @@ _FILTER_BLOCK_SAMPLES = 2048
 
 @dataclass(frozen=True, kw_only=True, config=STRICT)
 class AugmentationConfig:
-    """Changes made to the training data only: the section `[augmentation]`."""
+    """Augmentation of waveforms and features, in training only: the section `[augmentation]`."""
 
     speed_factors: tuple[float, ...] = ()
     """Speeds drawn with equal chance, e.g. 0.9, 1.0, 1.1; above 1 is faster, shorter and higher."""
@@ -70,7 +70,7 @@ class AugmentationConfig:
 
 
 class WaveformAugment:
-    """Speed, then noise, then band limit, then gain.
+    """Waveform augmentation: speed, then noise, then band limit, then gain.
 
     Args:
         config: What to change and how much.
@@ -160,7 +160,7 @@ def coloured_noise(
 
 
 def low_pass(waveform: Tensor, *, cutoff_hz: float, sample_rate_hz: int) -> Tensor:
-    """Remove the band above a cutoff, as a lossy codec does, by 70 dB or more.
+    """Low-pass filter: removes the band above a cutoff, as a lossy codec does, by 70 dB or more.
 
     Args:
         waveform: (sample,) float32.
@@ -186,7 +186,7 @@ def low_pass(waveform: Tensor, *, cutoff_hz: float, sample_rate_hz: int) -> Tens
 
 
 def _speed_resampler(factor: float) -> Resample | None:
-    """Faster by 11/10 is: take 11 samples for 10."""
+    """Resampler that changes speed: faster by 11/10 takes 11 samples for 10."""
     ratio = Fraction(factor).limit_denominator(100)
     return None if ratio == 1 else Resample(ratio.numerator, ratio.denominator)
 

@@ -14,7 +14,7 @@ from asr.schema import STRICT
 
 @dataclass(frozen=True, kw_only=True, config=STRICT)
 class FrontendConfig(ABC):
-    """What every frontend sets.
+    """Settings that every frontend has, and its frame arithmetic.
 
     A frontend makes feature frames from windows that lie wholly inside the signal: frame n stands
     for `window_samples` from sample n * `hop_samples` on. All arithmetic between samples, seconds

@@ -1,4 +1,4 @@
-"""Mean and variance of the training data's features, stored with an experiment."""
+"""Global feature normalisation (CMVN): training-data statistics, stored with an experiment."""
 
 import json
 from collections.abc import Iterable
@@ -60,7 +60,7 @@ class Normalisation:
 
 
 def estimate_normalisation(features: Iterable[Tensor]) -> Normalisation:
-    """Mean and standard deviation over all frames.
+    """Global mean and standard deviation of features over all frames.
 
     Args:
         features: Tensors (time, feature) of real frames only, not normalised.

@@ -26,7 +26,7 @@ class SpecAugmentConfig:
 
 
 class SpecAugment(nn.Module):
-    """Set random bands of features to zero, which is their mean once they are normalised.
+    """SpecAugment: random frequency and time masks of zero, the mean of normalised features.
 
     Randomness comes from torch's current generator. Pointwise where not masked.
 

@@ -1,1 +1,1 @@
-"""Inference: audio to frames of scores, whole, in windows or as streams, and what comes of it."""
+"""Inference: acoustic model, long recordings, streaming, forced alignment and n-best rescoring."""

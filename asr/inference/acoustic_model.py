@@ -161,7 +161,7 @@ def to_hypotheses(
     acoustic_model: AcousticModel,
     tokenizer: Tokenizer,
 ) -> list[Hypothesis]:
-    """Turn what a decoder gives for whole recordings into transcripts.
+    """Hypotheses with word times from a decoder's tokens, for whole recordings.
 
     Args:
         decoded: One for each recording.

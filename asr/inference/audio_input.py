@@ -1,4 +1,4 @@
-"""Audio to decode: files, stretches and samples, read whole, in blocks, or in batches ahead."""
+"""Audio input: files, segments of files and samples, read whole, in blocks, or in batches ahead."""
 
 from collections import deque
 from collections.abc import Iterable, Iterator, Sequence
@@ -21,7 +21,7 @@ BATCH_SECONDS = 120.0
 
 
 def plan_batches(durations: Sequence[tuple[int, float]], batch_seconds: float) -> list[list[int]]:
-    """Group inputs of similar length, the longest first.
+    """Batches of inputs of similar duration, the longest first.
 
     Args:
         durations: Pairs of index and seconds.

@@ -1,4 +1,4 @@
-"""Long recordings: windows that overlap, one pass over the whole, or cuts in pauses."""
+"""Long-form recognition: overlapping windows, one pass over the whole, or segments at pauses."""
 
 import math
 from collections.abc import Callable, Iterable, Iterator, Mapping
@@ -18,7 +18,7 @@ from asr.inference.audio_input import (
     duration_seconds,
     read_input_blocks,
 )
-from asr.inference.voice_activity import _SPEECH_PROBABILITY, SileroDetector, SpeechDetector
+from asr.inference.voice_activity import SPEECH_PROBABILITY, SileroDetector, SpeechDetector
 from asr.schema import STRICT
 
 LongformMethod: TypeAlias = Literal["windows", "whole", "pauses"]
@@ -26,7 +26,7 @@ LongformMethod: TypeAlias = Literal["windows", "whole", "pauses"]
 
 @dataclass(frozen=True, kw_only=True, config=STRICT)
 class LongformConfig:
-    """How long audio is cut; spans are rounded to whole encoder frames."""
+    """Settings of long-form recognition; spans are rounded to whole encoder frames."""
 
     method: LongformMethod = "windows"
     """Overlapping windows, one pass over the whole, or cuts in pauses with windows that do not
@@ -55,7 +55,7 @@ class LongformConfig:
 
 @plain_dataclass(frozen=True, kw_only=True)
 class AudioWindow:
-    """One stretch of audio for the model and the frames to keep of it.
+    """Window of a recording, and which of its encoder frames are kept.
 
     Args:
         samples: (sample,) waveform; it begins on the frame grid of the whole recording.
@@ -88,7 +88,7 @@ class AudioWindow:
 
 
 class CountedBlocks:
-    """Passes blocks on and counts their samples.
+    """Blocks of a recording with a count of the samples passed on.
 
     Args:
         blocks: (sample,) consecutive stretches of any length.
@@ -107,7 +107,7 @@ class CountedBlocks:
 def cut_windows(
     blocks: Iterable[Tensor], config: LongformConfig, *, rate_hz: int, frame_samples: int
 ) -> Iterator[AudioWindow]:
-    """Cut a recording that arrives in blocks.
+    """Overlapping windows of a recording that arrives in blocks.
 
     The kept frames of all windows, joined, are the frames of one pass over the whole recording. At
     most one window (before the first, `limit_seconds`) and one block are held at a time.
@@ -144,7 +144,7 @@ def cut_windows(
 
 
 class BlockBuffer:
-    """Holds the samples of blocks until they are dropped.
+    """Buffer of the samples of consecutive blocks until they are dropped.
 
     Args:
         blocks: (sample,) consecutive stretches of any length.
@@ -184,7 +184,7 @@ def cut_recording(
     *,
     seconds: float,
 ) -> Iterator[AudioWindow]:
-    """Cut a recording that arrives in blocks as the config says; a short one is one window.
+    """Windows of a recording by the configured method; a short recording is one window.
 
     Args:
         blocks: (sample,) consecutive stretches of any length.
@@ -249,7 +249,7 @@ _METHODS: Mapping[LongformMethod, _Cut] = {
 
 
 class _HeardBlocks:
-    """Passes blocks on and keeps the probabilities of speech in them."""
+    """Blocks of a recording, and the probabilities of speech in those passed on."""
 
     def __init__(self, blocks: Iterable[Tensor], detector: SpeechDetector) -> None:
         self._blocks, self._detector = blocks, detector
@@ -277,7 +277,7 @@ class _HeardBlocks:
         pauses = [
             list(places)
             for speaks, places in groupby(
-                range(len(found)), lambda place: found[place] >= _SPEECH_PROBABILITY
+                range(len(found)), lambda place: found[place] >= SPEECH_PROBABILITY
             )
             if not speaks
         ]
@@ -295,7 +295,7 @@ def cut_at_pauses(
     frame_samples: int,
     lookahead_samples: int,
 ) -> Iterator[AudioWindow]:
-    """Cut a recording that arrives in blocks where nobody speaks.
+    """Voice-activity segmentation of a recording that arrives in blocks: segments end in pauses.
 
     Each stretch is as long as `window_seconds` allows and its end lies in a pause of the second
     half, or where speech is least probable. Nothing is left out: the frames of all stretches,

@@ -28,7 +28,7 @@ from asr.transcripts.word_times import spell_words
 
 
 def chunked_mode(*, chunk_seconds: float, left_seconds: float | None, frame_seconds: float) -> Mode:
-    """The mode whose spans are nearest to those asked for.
+    """Chunked attention mode whose spans are nearest to those asked for.
 
     Args:
         chunk_seconds: Length of a chunk, > 0; at least one frame is taken.
@@ -60,7 +60,7 @@ _OPEN_LABELS = 64
 
 
 class PartialText:
-    """Spells labels that grow at their end without spelling all of them each time.
+    """Partial transcript: labels that grow at their end, without spelling all of them each time.
 
     Args:
         tokenizer: Gives the text of labels.
@@ -95,7 +95,7 @@ class PartialText:
 
 
 class StreamBatch:
-    """Recognises streams that begin together and advance chunk by chunk together.
+    """Streaming recognition of a batch whose streams begin and advance chunk by chunk together.
 
     What is held grows with the text, and with the audio only where the left context is all or some
     streams are ahead of others.
@@ -226,7 +226,7 @@ class StreamBatch:
 
 
 class RecognitionStream:
-    """Recognises one stream of audio.
+    """Streaming recognition of one stream of audio.
 
     Args:
         acoustic_model: In chunked mode.
@@ -314,7 +314,7 @@ class RecognitionStream:
 
 
 class ComputeTimes:
-    """Time that chunks take to compute, in seconds."""
+    """Computing time of chunks, in seconds: the part of latency that is the machine's."""
 
     def __init__(self) -> None:
         self._seconds = array("f")
@@ -344,7 +344,7 @@ def stream_outcomes(
     *,
     times: ComputeTimes,
 ) -> Iterator[Outcome]:
-    """Decode recordings as streams, one after another; one that cannot be read fails for itself.
+    """Simulated streaming of recordings, one after another; one that cannot be read fails alone.
 
     Args:
         open_stream: Begins a stream.

@@ -1,4 +1,4 @@
-"""Where somebody speaks, and long audio cut where nobody does."""
+"""Voice activity detection: the probability of speech in each 32 ms of a recording."""
 
 import warnings
 from typing import Protocol
@@ -7,11 +7,12 @@ import torch
 from torch import Tensor
 
 _RATES_HZ = (8000, 16000)
-_SPEECH_PROBABILITY = 0.5
+SPEECH_PROBABILITY = 0.5
+"""Stretches of at least this probability hold speech."""
 
 
 class SpeechDetector(Protocol):
-    """Says how probable speech is in consecutive stretches of one recording."""
+    """Voice activity detector of one recording: speech probabilities of consecutive stretches."""
 
     stretch_samples: int
     """Length of a stretch."""

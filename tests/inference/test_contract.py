@@ -1,5 +1,6 @@
 """What stands on the contract of an acoustic model needs no torch module behind it."""
 
+import ast
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -9,6 +10,7 @@ import torch
 from torch import Tensor
 from torch.nn.utils.rnn import pad_sequence
 
+from asr import inference
 from asr.ctc import BeamConfig, BeamSearch
 from asr.inference.acoustic_model import AcousticModel, ChunkedModel, Posteriors
 from asr.inference.alignment import Aligner
@@ -140,3 +142,18 @@ def test_rescoring(model: TableModel, letters: Tokenizer) -> None:
 def test_what_cannot_stream_says_so(model: TableModel, letters: Tokenizer) -> None:
     with pytest.raises(ValueError, match="expected mode 'offline', found 'chunked'"):
         Recognizer(model, letters).stream(chunk_seconds=0.32)
+
+
+def test_only_the_torch_model_knows_networks_and_features() -> None:
+    for path in Path(inference.__file__).parent.glob("*.py"):
+        imported = {
+            node.module
+            for node in ast.walk(ast.parse(path.read_text(encoding="utf-8")))
+            if isinstance(node, ast.ImportFrom) and node.module
+        }
+        known = {name for name in imported if name.startswith(("asr.model", "asr.features"))}
+        if path.name == "torch_model.py":
+            assert known > {"asr.features.frontend", "asr.model.encoders"}
+        else:
+            # What a mode is, and nothing of what serves it.
+            assert known <= {"asr.model.attention"}, path
