@@ -1,4 +1,4 @@
-"""Writes transcripts as they are made and reports on them, for the commands that make some."""
+"""Transcripts of a run: written as they are made, failures named, the speed reported."""
 
 import sys
 import time
@@ -11,8 +11,9 @@ from rich.console import Console
 from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
 
 from asr.transcripts.formats import Writer
+from asr.transcripts.formats.stream_writer import StreamWriter
 from asr.transcripts.hypothesis import Outcome
-from asr.transcripts.hypothesis_file import HypothesisRecord
+from asr.transcripts.hypothesis_file import FormatError, HypothesisRecord
 
 FormatName: TypeAlias = Literal["jsonl", "txt", "ctm", "srt", "vtt", "textgrid"]
 FORMAT_HELP = (
@@ -40,19 +41,20 @@ def write_outcomes(
     written = failures = 0
     audio_seconds = 0.0
     started = time.monotonic()
-    with _progress(done) as progress:
+    # A bar would stand among the lines of the transcripts.
+    hidden = isinstance(writer, StreamWriter) and sys.stdout.isatty()
+    with _progress(done, hidden=hidden) as progress:
         task = progress.add_task("", total=len(ids), audio=0.0)
         try:
             for outcome in outcomes:
                 name = ids[outcome.index]
-                if outcome.hypothesis is None:
+                error = _write(outcome, name, sources[name], writer)
+                if error is not None:
                     failures += 1
-                    print(f"error: {name}: {outcome.error}", file=sys.stderr)
+                    print(f"error: {name}: {error}", file=sys.stderr)
+                    writer.leave_out(name)
                 else:
-                    record = HypothesisRecord(
-                        id=name, audio_filepath=sources[name], hypothesis=outcome.hypothesis
-                    )
-                    writer.append(record)
+                    assert outcome.hypothesis is not None
                     written += 1
                     audio_seconds += outcome.hypothesis.duration_seconds
                 progress.update(task, advance=1, audio=audio_seconds)
@@ -62,7 +64,8 @@ def write_outcomes(
         except BaseException:
             if written:
                 print(
-                    f"stopped: {written} of {len(ids)} inputs are {done}, in {writer.part_path}",
+                    f"stopped: {written} of {len(ids)} inputs are {done}, "
+                    f"{writer.unfinished_place}",
                     file=sys.stderr,
                 )
             raise
@@ -74,7 +77,7 @@ def write_outcomes(
         file=sys.stderr,
     )
     if failures:
-        others = f"the others are in {writer.path}" if written else "nothing is written"
+        others = f"the others are {writer.place}" if written else "nothing is written"
         print(
             f"error: expected {len(ids)} inputs to be {done}, found {failures} that cannot be "
             f"{done}, named above; {others}",
@@ -83,7 +86,20 @@ def write_outcomes(
         raise typer.Exit(1)
 
 
-def _progress(done: str) -> Progress:
+def _write(outcome: Outcome, name: str, source: Path, writer: Writer) -> Exception | None:
+    """Write what became of an input; why it cannot be, or None."""
+    if outcome.hypothesis is None:
+        return outcome.error
+    try:
+        writer.append(
+            HypothesisRecord(id=name, audio_filepath=source, hypothesis=outcome.hypothesis)
+        )
+    except FormatError as error:
+        return error
+    return None
+
+
+def _progress(done: str, *, hidden: bool) -> Progress:
     console = Console(stderr=True)
     return Progress(
         TextColumn(done),
@@ -91,5 +107,6 @@ def _progress(done: str) -> Progress:
         TextColumn("{task.completed}/{task.total}, {task.fields[audio]:.0f} s of audio"),
         TimeRemainingColumn(),
         console=console,
-        disable=not console.is_terminal,
+        disable=hidden or not console.is_terminal,
+        redirect_stdout=False,
     )

@@ -37,6 +37,8 @@ class Alternative:
         text: The words, separated by single blanks.
         score: What it is ranked by (natural logarithm).
         acoustic_score: The CTC model's log-probability.
+        blank_penalty_score: What the search's blank penalty adds to it for ranking, a natural
+            logarithm; 0 without one.
         lm_scores: Log-probabilities by language models and by other recognisers, without their
             weights, by names that end in `score`. `lm_score` is that of the search, 0 without a
             language model.
@@ -48,6 +50,7 @@ class Alternative:
     acoustic_score: float
     lm_scores: Mapping[str, float]
     tokens: int | None = None
+    blank_penalty_score: float = 0.0
 
     @property
     def length(self) -> int:
@@ -61,7 +64,9 @@ class Hypothesis:
 
     Args:
         text: The words, separated by single blanks.
-        score: Log-probability of the path or prefix (natural logarithm).
+        score: What it was ranked by, a natural logarithm: of greedy decoding and alignment the
+            log-probability of the path, of a search with its language model, bonus for length and
+            blank penalty.
         words: The words with times and confidence.
         duration_seconds: Length of the audio that was decoded.
         nbest: The best transcripts, this one first; empty unless several were asked for. Texts may

@@ -29,6 +29,10 @@ class HypothesisRecord:
     audio_filepath: Path | None = None
 
 
+class FormatError(ValueError):
+    """A transcript that a format cannot hold."""
+
+
 def read_hypotheses(path: Path) -> dict[str, Hypothesis]:
     """Read the hypotheses of a file by id; see `read_records`."""
     return {record.id: record.hypothesis for record in read_records(path)}
@@ -107,8 +111,11 @@ def _to_alternative(record: dict[str, Any], where: str) -> Alternative:
         lm_scores={
             name: float(json_field(record, name, _NUMBER, where=where))
             for name in names
-            if name not in {"score", "acoustic_score"}
+            if name not in {"score", "acoustic_score", "blank_penalty_score"}
         },
+        blank_penalty_score=float(
+            json_field(record, "blank_penalty_score", _NUMBER, where=where, default=0.0)
+        ),
         tokens=json_field(record, "tokens", (int,), where=where, default=None),
     )
 
@@ -126,7 +133,8 @@ def write_hypotheses(path: Path, records: Iterable[HypothesisRecord]) -> None:
     """Write a hypothesis file atomically; audio below the file's folder is written relative to it.
 
     Raises:
-        ValueError: An id occurs twice, or a number is not finite.
+        ValueError: An id occurs twice.
+        FormatError: A number is not finite.
     """
     with HypothesisWriter(path) as writer:
         for record in records:
@@ -135,8 +143,18 @@ def write_hypotheses(path: Path, records: Iterable[HypothesisRecord]) -> None:
 
 
 def json_line(record: HypothesisRecord, folder: Path) -> str:
-    """A line of a hypothesis file in `folder`."""
-    return json.dumps(_to_record(record, folder), ensure_ascii=False, allow_nan=False)
+    """A line of a hypothesis file in `folder`.
+
+    Raises:
+        FormatError: A number is not finite.
+    """
+    try:
+        return json.dumps(_to_record(record, folder), ensure_ascii=False, allow_nan=False)
+    except ValueError:
+        raise FormatError(
+            f"expected finite scores, times and confidences, found NaN or infinity in those of "
+            f"{record.id!r}; check the model's weights"
+        ) from None
 
 
 def text_line(record: HypothesisRecord, folder: Path) -> str:
@@ -214,11 +232,25 @@ class HypothesisWriter:
         if not self._lines:
             self.part_path.unlink(missing_ok=True)
 
+    @property
+    def place(self) -> str:
+        """Where the transcripts are once they are finished, for messages."""
+        return f"in {self.path}"
+
+    @property
+    def unfinished_place(self) -> str:
+        """Where they are before that."""
+        return f"in {self.part_path}"
+
+    def leave_out(self, record_id: str) -> None:
+        """An input without a transcript has no line."""
+
     def append(self, record: HypothesisRecord) -> None:
         """Write one hypothesis and hand it to the operating system.
 
         Raises:
-            ValueError: The id was written before, or a number is not finite.
+            ValueError: The id was written before.
+            FormatError: The format cannot hold the transcript; nothing of it is written.
         """
         if record.id in self._lines:
             raise ValueError(
@@ -289,6 +321,8 @@ def _alternative_record(alternative: Alternative) -> dict[str, object]:
         "acoustic_score": alternative.acoustic_score,
         **alternative.lm_scores,
     }
+    if alternative.blank_penalty_score:
+        fields["blank_penalty_score"] = alternative.blank_penalty_score
     if alternative.tokens is not None:
         fields["tokens"] = alternative.tokens
     return fields

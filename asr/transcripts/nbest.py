@@ -15,7 +15,8 @@ Nbest = tuple[Alternative, ...]
 class RescoringWeights:
     """What the parts of a score count.
 
-    score = acoustic_score + the sum of weight * score over language models + length_bonus * length.
+    score = acoustic_score + blank_penalty_score + the sum of weight * score over language models
+    + length_bonus * length.
 
     Args:
         lm_weights: Of each language model, by its name in `Alternative.lm_scores`.
@@ -115,4 +116,6 @@ def _parts(alternative: Alternative, names: Sequence[str]) -> list[float]:
             f"{', '.join(lacking)}; score all with the same language models"
         )
     scores = [alternative.lm_scores[name] for name in names]
-    return [alternative.acoustic_score, alternative.length, *scores]
+    # The blank penalty of the search stays in the ranking: weights tuned on lists fit the search.
+    acoustic_score = alternative.acoustic_score + alternative.blank_penalty_score
+    return [acoustic_score, alternative.length, *scores]

@@ -39,9 +39,12 @@ class TokenSequence:
 
     Args:
         tokens: In order.
-        score: What the transcript was chosen by, a natural logarithm.
-        acoustic_score: The CTC model's part of it, its log-probability.
+        score: What the search ranked the transcript by, a natural logarithm: `acoustic_score`,
+            `blank_penalty_score`, and the weighted language model and bonus for length.
+        acoustic_score: The CTC model's log-probability of the transcript.
         lm_score: The language model's log-probability, without its weight; 0 without one.
+        blank_penalty_score: What a blank penalty adds to `acoustic_score` in the search, a natural
+            logarithm; 0 without one.
         words: The same tokens as words, from a decoder that finds words; None where the tokenizer
             says which tokens make a word.
     """
@@ -50,6 +53,7 @@ class TokenSequence:
     score: float
     acoustic_score: float
     lm_score: float
+    blank_penalty_score: float = 0.0
     words: tuple[SpelledWord, ...] | None = None
 
 

@@ -46,6 +46,7 @@ def to_hypothesis(
                 acoustic_score=sequence.acoustic_score,
                 lm_scores={LM_SCORE: sequence.lm_score},
                 tokens=len(sequence.tokens) if sequence.words is None else None,
+                blank_penalty_score=sequence.blank_penalty_score,
             )
             for sequence in decoded.nbest
         ),

@@ -8,6 +8,7 @@ import pytest
 from asr.data.json_lines import JsonLinesError
 from asr.transcripts.hypothesis import Alternative, Hypothesis, Word
 from asr.transcripts.hypothesis_file import (
+    FormatError,
     HypothesisRecord,
     HypothesisWriter,
     read_hypotheses,
@@ -198,7 +199,7 @@ def test_writer_refuses_a_repeated_id(tmp_path: Path) -> None:
 
 def test_writer_refuses_a_score_that_is_not_finite(tmp_path: Path) -> None:
     bad = Hypothesis(text="", score=float("nan"), words=(), duration_seconds=0.0)
-    with HypothesisWriter(tmp_path / "h") as writer, pytest.raises(ValueError, match="JSON"):
+    with HypothesisWriter(tmp_path / "h") as writer, pytest.raises(FormatError, match="finite"):
         writer.append(HypothesisRecord(id="a", hypothesis=bad))
 
 

@@ -1,13 +1,15 @@
-"""What transcripts are written as."""
+"""Formats of transcripts: JSON lines, text, CTM, SRT, WebVTT and TextGrid."""
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TypeAlias
+from types import TracebackType
+from typing import Protocol, Self, TextIO
 
 from asr.transcripts.formats.ctm import check_ctm_id, ctm_lines
 from asr.transcripts.formats.folder_writer import FolderWriter, check_file_id
 from asr.transcripts.formats.srt import srt
+from asr.transcripts.formats.stream_writer import StreamWriter
 from asr.transcripts.formats.textgrid import textgrid
 from asr.transcripts.formats.vtt import vtt
 from asr.transcripts.hypothesis import Hypothesis
@@ -19,7 +21,40 @@ from asr.transcripts.hypothesis_file import (
     text_line,
 )
 
-Writer: TypeAlias = HypothesisWriter | FolderWriter
+
+class Writer(Protocol):
+    """What writes the transcripts of a run, as a context manager."""
+
+    @property
+    def place(self) -> str:
+        """Where the transcripts are once they are finished, for messages, such as `in hyp.txt`."""
+
+    @property
+    def unfinished_place(self) -> str:
+        """Where they are before that."""
+
+    def __enter__(self) -> Self: ...
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        traceback: TracebackType | None,
+        /,
+    ) -> None: ...
+
+    def append(self, record: HypothesisRecord) -> None:
+        """Take one transcript, in any order.
+
+        Raises:
+            FormatError: The format cannot hold the transcript; nothing of it is written.
+        """
+
+    def leave_out(self, record_id: str) -> None:
+        """Take an input that has no transcript."""
+
+    def finish(self, order: Sequence[str] | None = None) -> None:
+        """End the output, its transcripts in the order of these ids."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -37,6 +72,11 @@ class FileFormat:
     def open(self, path: Path) -> HypothesisWriter:
         """Begin the file."""
         return HypothesisWriter(path, format_lines=self.format_lines)
+
+    def format_text(self, record: HypothesisRecord) -> str:
+        """The lines of one recording, ends included, for a stream in the working folder."""
+        lines = self.format_lines(record, Path.cwd())
+        return lines + "\n" if lines else ""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -58,6 +98,10 @@ class FolderFormat:
     def open(self, path: Path) -> FolderWriter:
         """Begin the folder."""
         return FolderWriter(path, suffix=self.suffix, format_file=self.format_file)
+
+    def format_text(self, record: HypothesisRecord) -> str:
+        """The text of the recording's file, for a stream."""
+        return self.format_file(record.hypothesis)
 
 
 FORMATS: dict[str, FileFormat | FolderFormat] = {
@@ -86,7 +130,46 @@ def open_writer(path: Path, name: str, *, ids: Iterable[str]) -> Writer:
         OSError: The file or folder cannot be made.
     """
     chosen = FORMATS[name]
+    _check_ids(chosen, ids)
+    return chosen.open(path)
+
+
+def open_stream_writer(stream: TextIO, name: str | None, *, ids: Sequence[str]) -> Writer:
+    """Begin to write transcripts to a stream, such as standard output.
+
+    Args:
+        stream: The stream.
+        name: A key of FORMATS; None for the text alone, a line an input, empty where an input has
+            no transcript.
+        ids: The inputs in order; one alone where the format has a file for each.
+
+    Returns:
+        The writer, a context manager.
+
+    Raises:
+        ValueError: The format cannot hold an id, or has a file for each of several inputs.
+    """
+    if name is None:
+        return StreamWriter(stream, ids=ids, format_text=_text_alone, without_transcript="\n")
+    chosen = FORMATS[name]
+    if isinstance(chosen, FolderFormat) and len(ids) > 1:
+        raise ValueError(
+            f"expected one recording for a stream of {name}, found {len(ids)}; write a folder"
+        )
+    _check_ids(chosen, ids)
+    return StreamWriter(stream, ids=ids, format_text=chosen.format_text)
+
+
+def _text_alone(record: HypothesisRecord) -> str:
+    return record.hypothesis.text + "\n"
+
+
+def _check_ids(chosen: FileFormat | FolderFormat, ids: Iterable[str]) -> None:
+    """Refuse ids that the format cannot hold.
+
+    Raises:
+        ValueError: There is one.
+    """
     if chosen.check_id is not None:
         for record_id in ids:
             chosen.check_id(record_id)
-    return chosen.open(path)

@@ -43,7 +43,7 @@ def cues(hypothesis: Hypothesis) -> list[Cue]:
         The cues in order, without overlap.
 
     Raises:
-        ValueError: There are more words than milliseconds of audio.
+        FormatError: There are more words than milliseconds of audio.
     """
     last = last_millisecond(hypothesis)
     parts = [part for word in timed_words(hypothesis) for part in _line_parts(word)]

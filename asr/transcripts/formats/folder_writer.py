@@ -29,7 +29,6 @@ class FolderWriter:
         self, path: Path, *, suffix: str, format_file: Callable[[Hypothesis], str]
     ) -> None:
         self.path = path
-        self.part_path = path
         self._suffix = suffix
         self._format_file = format_file
         self._ids: set[str] = set()
@@ -44,11 +43,22 @@ class FolderWriter:
     def __exit__(self, *error: object) -> None:
         pass
 
+    @property
+    def place(self) -> str:
+        """Where the transcripts are, for messages."""
+        return f"in {self.path}"
+
+    unfinished_place = place
+
+    def leave_out(self, record_id: str) -> None:
+        """An input without a transcript has no file."""
+
     def append(self, record: HypothesisRecord) -> None:
         """Put the file of one hypothesis in place.
 
         Raises:
-            ValueError: The id was written before, or the format cannot hold the hypothesis.
+            ValueError: The id was written before.
+            FormatError: The format cannot hold the hypothesis; no file is written.
         """
         if record.id in self._ids:
             raise ValueError(

@@ -9,7 +9,7 @@ def srt(hypothesis: Hypothesis) -> str:
     """The file's text; empty for an empty transcript.
 
     Raises:
-        ValueError: There are more words than milliseconds of audio.
+        FormatError: There are more words than milliseconds of audio.
     """
     blocks = []
     for number, cue in enumerate(cues(hypothesis), start=1):

@@ -10,7 +10,7 @@ def textgrid(hypothesis: Hypothesis) -> str:
     """The file's text, in Praat's long format.
 
     Raises:
-        ValueError: There are more words than milliseconds of audio.
+        FormatError: There are more words than milliseconds of audio.
 
     Source: Praat manual, "TextGrid file formats".
     """

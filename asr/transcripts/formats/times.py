@@ -4,6 +4,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from asr.transcripts.hypothesis import Hypothesis
+from asr.transcripts.hypothesis_file import FormatError
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -50,10 +51,10 @@ def never_empty(texts: Sequence[TimedText], *, last_milliseconds: int) -> list[T
         The same texts in order, without overlap.
 
     Raises:
-        ValueError: There are more texts than milliseconds.
+        FormatError: There are more texts than milliseconds.
     """
     if len(texts) > last_milliseconds:
-        raise ValueError(
+        raise FormatError(
             f"expected audio of at least a millisecond a word, found {len(texts)} words in "
             f"{last_milliseconds} ms; write another format"
         )

@@ -11,7 +11,7 @@ def vtt(hypothesis: Hypothesis) -> str:
     """The file's text; a header alone for an empty transcript.
 
     Raises:
-        ValueError: There are more words than milliseconds of audio.
+        FormatError: There are more words than milliseconds of audio.
 
     Source: W3C, "WebVTT: The Web Video Text Tracks Format", section 4.
     """
