@@ -1,4 +1,4 @@
-"""A trained recogniser: from audio to hypotheses."""
+"""A trained recogniser: audio to hypotheses, log-probabilities and alignments."""
 
 import logging
 import math
@@ -12,7 +12,8 @@ from torch import Tensor
 from asr.config import load_config
 from asr.ctc import Decoder, GreedyDecoder, build_model
 from asr.data.manifest import Utterance
-from asr.devices import find_device
+from asr.decoders import BATCH_SECONDS, DecoderConfig, DecoderName, build_decoder
+from asr.devices import AUTO, find_device
 from asr.features.frontend import Frontend
 from asr.features.normalisation import Normalisation
 from asr.files import (
@@ -23,15 +24,21 @@ from asr.files import (
     WEIGHTS_FILE,
 )
 from asr.inference.acoustic_model import AcousticModel, to_hypotheses
+from asr.inference.alignment import Aligner
 from asr.inference.audio_input import (
-    BATCH_SECONDS,
     AudioInput,
     duration_seconds,
     plan_batches,
     read_batches,
     read_input_blocks,
 )
-from asr.inference.long_recordings import CountedBlocks, LongformConfig, cut_recording
+from asr.inference.long_recordings import (
+    AudioWindow,
+    CountedBlocks,
+    LongformConfig,
+    cut_recording,
+    recording_posteriors,
+)
 from asr.inference.streaming import RecognitionStream, chunked_mode
 from asr.inference.torch_model import TorchAcousticModel
 from asr.model.weights import load_weights, read_weights
@@ -42,7 +49,7 @@ logger = logging.getLogger(__name__)
 
 
 class Recognizer:
-    """Turns audio into hypotheses.
+    """A trained recogniser: acoustic model, tokenizer and decoder.
 
     Args:
         acoustic_model: Waveforms to log-posteriors.
@@ -105,8 +112,7 @@ class Recognizer:
             TypeError: `inputs` is a single path, or samples are of no floating-point type.
             ValueError: `batch_seconds` is not positive and finite.
         """
-        if isinstance(inputs, str):
-            raise TypeError(f"expected a list of inputs, found {inputs!r}; put it in a list")
+        _check_list(inputs)
         if not 0 < batch_seconds < math.inf:
             raise ValueError(
                 f"expected batch_seconds above 0 and finite, found {batch_seconds}; correct it"
@@ -135,6 +141,49 @@ class Recognizer:
             hypotheses = self.decode_batch(list(waveforms.values()))
             for index, hypothesis in zip(waveforms, hypotheses, strict=True):
                 yield Outcome(index=index, hypothesis=hypothesis)
+
+    def log_probs(self, inputs: Sequence[AudioInput]) -> list[Tensor]:
+        """Compute the log-probabilities of every label in every frame of recordings of any length.
+
+        Recordings go through the model one after another; long ones are cut as `transcribe` cuts
+        them, so that of the audio no more than a window is held.
+
+        Args:
+            inputs: As in `transcribe`.
+
+        Returns:
+            One tensor (time, vocab) an input, in order: float32 on the CPU, natural logarithm,
+            label 0 the blank, N + 1 labels of N token pieces. Audio too short for one frame gives
+            no frames.
+
+        Raises:
+            FileNotFoundError: There is no such file.
+            TypeError: `inputs` is a single path, or samples are of no floating-point type.
+            ValueError: An input cannot be used.
+        """
+        _check_list(inputs)
+        return [
+            recording_posteriors(item, self.acoustic_model, self.longform).log_probs
+            for item in inputs
+        ]
+
+    def align(self, item: AudioInput, text: str) -> Hypothesis:
+        """Align a known transcript with its recording of any length: when was each word spoken?
+
+        Args:
+            item: A file, a stretch of a file, or a pair of samples in -1 .. 1 and rate in Hz.
+            text: The transcript; it is normalised first.
+
+        Returns:
+            The normalised transcript with word times; the score is that of the best path.
+
+        Raises:
+            FileNotFoundError: There is no such file.
+            ValueError: The recording cannot be used or is too short for the text, the text has no
+                words or characters that the tokenizer lacks.
+        """
+        aligner = Aligner(self.acoustic_model, self.tokenizer, longform=self.longform)
+        return aligner.align(item, text)
 
     def decode_batch(self, waveforms: Sequence[Tensor]) -> list[Hypothesis]:
         """Decode waveforms in one pass, as one batch.
@@ -184,18 +233,21 @@ class Recognizer:
         windows = cut_recording(blocks, self.longform, model, seconds=seconds)
         windows_in_batch = max(1, int(batch_seconds // self.longform.window_seconds))
         state = self.decoder.start(1, device=model.device)
-        try:
-            while batch := list(islice(windows, windows_in_batch)):
-                posteriors = model.posteriors([window.samples for window in batch])
-                lengths = posteriors.lengths.tolist()
-                for window, frames, log_probs in zip(
-                    batch, lengths, posteriors.log_probs, strict=True
-                ):
-                    kept = log_probs[:frames][window.kept(frames)].unsqueeze(0)
-                    kept_lengths = posteriors.lengths.new_tensor([kept.shape[1]])
-                    state = self.decoder.step(state, kept, kept_lengths)
-        except (OSError, ValueError) as error:
-            return Outcome(index=index, error=error)
+        while True:
+            # Only reading and cutting may fail the recording alone; what the model and the search
+            # raise is no fault of its audio.
+            try:
+                batch: list[AudioWindow] = list(islice(windows, windows_in_batch))
+            except (OSError, ValueError) as error:
+                return Outcome(index=index, error=error)
+            if not batch:
+                break
+            posteriors = model.posteriors([window.samples for window in batch])
+            lengths = posteriors.lengths.tolist()
+            for window, frames, log_probs in zip(batch, lengths, posteriors.log_probs, strict=True):
+                kept = log_probs[:frames][window.kept(frames)].unsqueeze(0)
+                kept_lengths = posteriors.lengths.new_tensor([kept.shape[1]])
+                state = self.decoder.step(state, kept, kept_lengths)
         [hypothesis] = self._transcripts(state, [blocks.samples])
         return Outcome(index=index, hypothesis=hypothesis)
 
@@ -226,28 +278,78 @@ class Recognizer:
 def load(
     path: str | Path,
     *,
-    device: str = "cpu",
-    decoder: Decoder[Any] | None = None,
+    device: str = AUTO,
+    decoder: DecoderName | Decoder[Any] | None = None,
+    lm: str | Path | None = None,
+    lm_weight: float | None = None,
+    length_bonus: float | None = None,
+    word_score: float | None = None,
+    lexicon: str | Path | None = None,
+    blank_penalty: float | None = None,
+    beam_size: int | None = None,
+    nbest: int | None = None,
     longform: LongformConfig | None = None,
 ) -> Recognizer:
     """Load a recogniser; nothing is unpickled.
 
+    The options of decoding, from `decoder` to `nbest`, are those of `asr decode`, with the same
+    defaults: see `asr.decoders`.
+
     Args:
         path: An experiment folder: `config.toml`, `tokenizer.model`, `model.safetensors` and, with
             global statistics, `normalisation.json`.
-        device: Where the model runs, as torch names it.
-        decoder: Log-posteriors to labels, such as `BeamSearch`; by default greedy.
+        device: Where the model runs, as torch names it; "auto" is CUDA where torch has it, else the
+            CPU.
+        decoder: "greedy" or "beam", by default greedy, and beam with `lm`; or a decoder that is
+            made already, such as `asr.ctc.BeamSearch`, which takes no further options.
+        lm: Language model: a folder that `asr lm train` wrote, an ARPA file or kenlm's binary.
+        lm_weight: What the language model's log-probability is multiplied by.
+        length_bonus: Added to the score for each token piece, with a language model of these.
+        word_score: Added to the score for each word, with a language model of these.
+        lexicon: File of the words to find instead of all that a language model of words has.
+        blank_penalty: Taken from the blank's log-probability in every frame while searching.
+        beam_size: Hypotheses kept after each frame.
+        nbest: Transcripts given of each recording.
         longform: How long audio is cut.
 
     Returns:
         The recogniser, in evaluation mode.
 
     Raises:
-        FileNotFoundError: The folder or a file in it is missing.
-        ValueError: A file is damaged, the weights are of another architecture, or there is no such
-            device.
+        FileNotFoundError: The folder or a file in it, the language model or the lexicon is missing.
+        ValueError: Options do not fit together, a file is damaged, the weights are of another
+            architecture, the language model is of another tokenizer, or there is no such device.
     """
-    folder = Path(path)
+    options: dict[str, Any] = {
+        "lm": None if lm is None else Path(lm),
+        "lm_weight": lm_weight,
+        "length_bonus": length_bonus,
+        "word_score": word_score,
+        "lexicon": None if lexicon is None else Path(lexicon),
+        "blank_penalty": blank_penalty,
+        "beam_size": beam_size,
+        "nbest": nbest,
+    }
+    if decoder is None or isinstance(decoder, str):
+        config = DecoderConfig(decoder=decoder, **options)
+        recognizer = _load(Path(path), device=device, longform=longform)
+        recognizer.decoder = build_decoder(
+            config, tokenizer=recognizer.tokenizer, device=recognizer.acoustic_model.device
+        )
+        return recognizer
+    given = [name for name, value in options.items() if value is not None]
+    if given:
+        raise ValueError(
+            f"expected no further options with a decoder that is made already, found "
+            f"{', '.join(given)}; give them to that decoder"
+        )
+    recognizer = _load(Path(path), device=device, longform=longform)
+    recognizer.decoder = decoder
+    return recognizer
+
+
+def _load(folder: Path, *, device: str, longform: LongformConfig | None) -> Recognizer:
+    """Load a recogniser that decodes greedily."""
     for name in (CONFIG_FILE, TOKENIZER_FILE, WEIGHTS_FILE):
         if not (folder / name).is_file():
             raise FileNotFoundError(
@@ -272,4 +374,14 @@ def load(
     load_weights(model, read_weights(folder / WEIGHTS_FILE), path=folder / WEIGHTS_FILE)
     target = find_device(device)
     acoustic_model = TorchAcousticModel(frontend.to(target), model.to(target))
-    return Recognizer(acoustic_model, tokenizer, decoder=decoder, longform=longform)
+    return Recognizer(acoustic_model, tokenizer, longform=longform)
+
+
+def _check_list(inputs: Sequence[AudioInput]) -> None:
+    """Refuse a single path in the place of a list.
+
+    Raises:
+        TypeError: It is one.
+    """
+    if isinstance(inputs, str | Path):
+        raise TypeError(f"expected a list of inputs, found {str(inputs)!r}; put it in a list")

@@ -11,7 +11,7 @@ _ROOT = Path(asr.__file__).parent
 _FILES = sorted(_ROOT.rglob("*.py"))
 # A module may import from its own layer and the layers before it.
 _LAYERS = (
-    ("asr.schema", "asr.lengths", "asr.files", "asr.devices"),
+    ("asr.schema", "asr.lengths", "asr.files", "asr.devices", "asr.former_names"),
     ("asr.tokens",),
     ("asr.data",),
     ("asr.features",),
@@ -24,7 +24,7 @@ _LAYERS = (
     # Every section lives with its part; this one holds nothing but the section.
     ("asr.training.config",),
     ("asr.config",),
-    ("asr.recognizer",),
+    ("asr.decoders", "asr.recognizer"),
     ("asr.training",),
     ("asr.claims",),
     ("asr.export",),

@@ -157,3 +157,35 @@ def test_one_failing_input_leaves_the_others(
     assert first.duration_seconds == last.duration_seconds
     assert first.score == pytest.approx(last.score, rel=1e-5)
     assert isinstance(outcomes[1].error, ValueError)
+
+
+def test_log_probs_are_those_of_the_model(
+    recognizer: Recognizer, noise: NoiseMaker, tmp_path: Path
+) -> None:
+    samples = noise(2.0)
+    soundfile.write(tmp_path / "a.wav", samples, RATE_HZ, subtype="FLOAT")
+    found = recognizer.log_probs(
+        [tmp_path / "a.wav", (samples[:RATE_HZ], RATE_HZ), (samples[:9], RATE_HZ)]
+    )
+    vocab = recognizer.tokenizer.vocab_size + 1
+    posteriors = recognizer.acoustic_model.posteriors([torch.from_numpy(samples)])
+    frames = int(posteriors.lengths)
+    torch.testing.assert_close(found[0], posteriors.log_probs[0, :frames])
+    torch.testing.assert_close(found[0].exp().sum(dim=1), torch.ones(len(found[0])))
+    assert found[1].shape == (recognizer.acoustic_model.output_frames(RATE_HZ), vocab)
+    assert found[2].shape == (0, vocab)
+
+
+def test_log_probs_of_a_single_path(recognizer: Recognizer) -> None:
+    with pytest.raises(TypeError, match="put it in a list"):
+        recognizer.log_probs("a.wav")
+
+
+def test_alignment_has_the_words_of_the_text(recognizer: Recognizer, noise: NoiseMaker) -> None:
+    found = recognizer.align((noise(2.0), RATE_HZ), "The lazy dog,")
+    assert found.text == "THE LAZY DOG"
+    times = [t for word in found.words for t in (word.start_seconds, word.end_seconds)]
+    assert times == sorted(times)
+    assert 0 <= times[0] < times[-1] <= found.duration_seconds == 2.0
+    with pytest.raises(ValueError, match="expected a transcript with words"):
+        recognizer.align((noise(2.0), RATE_HZ), "...")

@@ -133,3 +133,33 @@ def test_audio_above_the_limit_goes_through_the_model_in_windows(
         longest.append(max(seen))
         seen.clear()
     assert longest == [3.0, pytest.approx(2.0, abs=0.05)]
+
+
+def test_log_probs_of_a_long_recording_are_those_of_one_pass(
+    tiny_experiment: Path, letters: Tokenizer, noise: NoiseMaker
+) -> None:
+    samples = noise(60.0, rate_hz=8000)
+    local = LocalModel(tiny_experiment, samples[: 30 * 8000])
+    whole = local.posteriors([torch.from_numpy(samples)]).log_probs[0]
+    local.longest_samples = 0
+    [found] = Recognizer(local, letters).log_probs([(samples, 8000)])
+    assert local.longest_samples <= 40 * 8000
+    torch.testing.assert_close(found, whole, atol=1e-3, rtol=1e-3)
+
+
+@pytest.mark.parametrize("broken", ["model", "search"])
+def test_an_error_of_the_program_is_no_fault_of_the_recording(
+    *, tiny_experiment: Path, noise: NoiseMaker, monkeypatch: pytest.MonkeyPatch, broken: str
+) -> None:
+    config = LongformConfig(limit_seconds=3.0, window_seconds=2.0, context_seconds=0.5)
+    recognizer = load(tiny_experiment, longform=config)
+
+    def fail(*_: Any) -> None:  # noqa: ANN401
+        raise ValueError("a mistake in the program")
+
+    if broken == "model":
+        monkeypatch.setattr(recognizer.acoustic_model, "posteriors", fail)
+    else:
+        monkeypatch.setattr(recognizer.decoder, "step", fail)
+    with pytest.raises(ValueError, match="a mistake in the program"):
+        list(recognizer.outcomes([(noise(4.0), RATE_HZ)]))

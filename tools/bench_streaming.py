@@ -54,7 +54,7 @@ def main() -> None:
     parser.add_argument("--left-seconds", nargs="+", default=["2.56", "5.12", _ALL])
     parser.add_argument("--seconds", type=float, default=120.0, help="audio to measure speed on")
     args = parser.parse_args()
-    recognizer = load(args.exp)
+    recognizer = load(args.exp, device="cpu")
     references = [item for item in read_manifest(args.manifest) if item.text is not None]
     print("chunk s  left s  WER % (95 % interval)  latency s: chunk + ahead + compute  x real time")
     print(f"{'offline':>7}  {_ALL:>6}  {error_rate(recognizer, references)}", flush=True)

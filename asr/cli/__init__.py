@@ -6,11 +6,11 @@ Commands import what needs torch when they run, so that help and wrong usage tak
 import logging
 import os
 import sys
-from importlib.metadata import version
 
 import typer
 from typer.core import TyperGroup
 
+from asr import __version__
 from asr.cli import (
     align,
     attention,
@@ -69,7 +69,7 @@ app.command()(claims.claims)
 
 def _print_version(wanted: bool) -> None:
     if wanted:
-        print(version("attune-asr"))
+        print(__version__)
         raise typer.Exit
 
 

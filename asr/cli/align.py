@@ -1,11 +1,11 @@
-"""`asr align`: known transcripts and their audio to word times."""
+"""`asr align`: forced alignment of known transcripts."""
 
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
-from asr.cli.device_option import DeviceName, chosen_device
+from asr.cli.device_option import DeviceName
 from asr.cli.outcomes import FORMAT_HELP, FormatName, write_outcomes
 from asr.cli.outputs import check_outputs
 from asr.data.manifest import read_manifest
@@ -20,7 +20,7 @@ def align(
     *,
     out: Annotated[Path, typer.Option(help="File to write, or folder: see --format.")],
     output_format: Annotated[FormatName, typer.Option("--format", help=FORMAT_HELP)] = "jsonl",
-    device: DeviceName = None,
+    device: DeviceName = "auto",
 ) -> None:
     """Find when each word of a transcript was spoken.
 
@@ -41,6 +41,6 @@ def align(
     check_outputs([out], inputs=[manifest, *sources.values()])
     # Before the model is loaded, so that an output that cannot be written is found at once.
     with open_writer(out, output_format, ids=sources) as writer:
-        recognizer = load(exp, device=chosen_device(device))
+        recognizer = load(exp, device=device)
         aligner = Aligner(recognizer.acoustic_model, recognizer.tokenizer)
         write_outcomes(aligner.outcomes(utterances), sources, writer, done="aligned")

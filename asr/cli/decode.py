@@ -13,22 +13,29 @@ from asr.cli.decode_streaming import check_streaming_options, streamed_outcomes
 from asr.cli.decoder_options import (
     BeamSize,
     BlankPenalty,
-    DecoderName,
-    DecoderOptions,
+    DecoderOption,
     LanguageModel,
     LengthBonus,
     Lexicon,
     LmWeight,
     Nbest,
+    Weights,
     WordScore,
+    decoder_config,
 )
-from asr.cli.device_option import DeviceName, chosen_device
+from asr.cli.device_option import DeviceName
 from asr.cli.outcomes import FORMAT_HELP, FormatName, write_outcomes
 from asr.cli.outputs import check_outputs
 from asr.data.folders import files_below
 from asr.data.manifest import Utterance, read_manifest
-from asr.inference.audio_input import BATCH_SECONDS
-from asr.transcripts.formats import open_writer
+from asr.decoders import BATCH_SECONDS, build_decoder
+from asr.transcripts.formats import (
+    FORMATS,
+    FolderFormat,
+    Writer,
+    open_stream_writer,
+    open_writer,
+)
 
 if TYPE_CHECKING:
     from asr.inference.audio_input import AudioInput
@@ -48,8 +55,14 @@ def decode(
         ),
     ],
     *,
-    out: Annotated[Path, typer.Option(help="File to write, or folder: see --format.")],
-    decoder: DecoderName = None,
+    out: Annotated[
+        Path | None,
+        typer.Option(
+            help="File to write, or folder: see --format. Without it the text goes to standard "
+            "output, one line an input."
+        ),
+    ] = None,
+    decoder: DecoderOption = None,
     lm: LanguageModel = None,
     lm_weight: LmWeight = None,
     length_bonus: LengthBonus = None,
@@ -58,6 +71,7 @@ def decode(
     blank_penalty: BlankPenalty = None,
     beam_size: BeamSize = None,
     nbest: Nbest = None,
+    weights: Weights = None,
     batch_seconds: Annotated[
         float, typer.Option(min=1.0, help="Most audio in a batch, padding included, in seconds.")
     ] = BATCH_SECONDS,
@@ -94,18 +108,28 @@ def decode(
             show_default="all",
         ),
     ] = None,
-    device: DeviceName = None,
-    output_format: Annotated[FormatName, typer.Option("--format", help=FORMAT_HELP)] = "jsonl",
+    device: DeviceName = "auto",
+    output_format: Annotated[
+        FormatName | None,
+        typer.Option(
+            "--format",
+            help=f"{FORMAT_HELP} Without --out a format goes to standard output, of the second "
+            "kind that of one recording.",
+            show_default="jsonl; without --out the text alone",
+        ),
+    ] = None,
 ) -> None:
     """Turn audio into text.
 
     Ids are the manifest's, else the path within the given folder or the
     name of the file, without suffix. The output has the order of the input.
 
-    A file that cannot be decoded is named on standard error and left out;
-    the others are decoded, and the exit status is 1.
+    A file that cannot be decoded is named on standard error and left out,
+    and of the text alone its line is empty; the others are decoded, and
+    the exit status is 1.
     """
-    options = DecoderOptions(
+    config = decoder_config(
+        weights=weights,
         decoder=decoder,
         lm=lm,
         lm_weight=lm_weight,
@@ -116,8 +140,11 @@ def decode(
         beam_size=beam_size,
         nbest=nbest,
     )
+    if output_format is None and out is not None:
+        output_format = "jsonl"
     if (nbest or 1) > 1 and output_format != "jsonl":
-        raise typer.BadParameter(f"needs --format jsonl, not {output_format}", param_hint="--nbest")
+        found = "the text alone" if output_format is None else output_format
+        raise typer.BadParameter(f"needs --format jsonl, not {found}", param_hint="--nbest")
     check_streaming_options(
         streaming=streaming, long=long, chunk_seconds=chunk_seconds, left_seconds=left_seconds
     )
@@ -129,13 +156,11 @@ def decode(
     paths = {name: _path(source) for name, source in sources.items()}
     check_outputs([out], inputs=[*map(Path, inputs), *paths.values()])
     # Before the model is loaded, so that an output that cannot be written is found at once.
-    with open_writer(out, output_format, ids=sources) as writer:
-        recognizer = load(
-            exp,
-            device=chosen_device(device),
-            longform=LongformConfig(method=long),
+    with _open_output(out, output_format, ids=list(sources)) as writer:
+        recognizer = load(exp, device=device, longform=LongformConfig(method=long))
+        recognizer.decoder = build_decoder(
+            config, tokenizer=recognizer.tokenizer, device=recognizer.acoustic_model.device
         )
-        recognizer.decoder = options.make_decoder(recognizer)
         items = list(sources.values())
         if chunk_seconds is None:
             outcomes = recognizer.outcomes(items, batch_seconds=batch_seconds)
@@ -152,6 +177,26 @@ def decode(
                 f"expected a batch of {batch_seconds:g} s to fit the device, found: "
                 f"{str(error).splitlines()[0]}; lower --batch-seconds or --beam-size"
             ) from None
+
+
+def _open_output(out: Path | None, output_format: FormatName | None, *, ids: list[str]) -> Writer:
+    """Begin the output: a file or folder, or standard output where there is no `out`.
+
+    Raises:
+        typer.BadParameter: The format has a file for each of several recordings, and no folder.
+        ValueError: The format cannot hold an id.
+        OSError: The file or folder cannot be made.
+    """
+    if out is not None:
+        assert output_format is not None
+        return open_writer(out, output_format, ids=ids)
+    is_folder = output_format is not None and isinstance(FORMATS[output_format], FolderFormat)
+    if is_folder and len(ids) > 1:
+        raise typer.BadParameter(
+            f"needs --out for {len(ids)} recordings: {output_format} has a file for each of them",
+            param_hint="--format",
+        )
+    return open_stream_writer(sys.stdout, output_format, ids=ids)
 
 
 def collect_inputs(

@@ -1,59 +1,30 @@
 """The options of `asr decode` that say how the text is found."""
 
-from __future__ import annotations
-
-from dataclasses import dataclass
+import json
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, Literal, TypeAlias
+from typing import Annotated, Any, TypeAlias
 
 import typer
 
-if TYPE_CHECKING:
-    from asr.ctc import Decoder
-    from asr.recognizer import Recognizer
+from asr.decoders import DEFAULTS, DecoderConfig, DecoderName, DecoderOptionError
 
-_Kind = Literal["greedy", "beam", "token_lm", "word_lm"]
+# What a file of weights may hold.
+_TUNED = ("lm_weight", "length_bonus", "word_score", "blank_penalty")
 
-# The options that each way to decode has, and what they are where they are not given.
-_DEFAULTS: dict[_Kind, dict[str, Any]] = {
-    "greedy": {},
-    "beam": {"beam_size": 8, "nbest": 1, "blank_penalty": 0.0},
-    "token_lm": {
-        "beam_size": 8,
-        "nbest": 1,
-        "blank_penalty": 0.0,
-        "lm_weight": 0.5,
-        "length_bonus": 1.0,
-    },
-    "word_lm": {
-        "beam_size": 100,
-        "nbest": 1,
-        "blank_penalty": 0.0,
-        "lm_weight": 0.5,
-        "word_score": 0.0,
-        "lexicon": None,
-    },
-}
-_NEEDED = {
-    "beam_size": "--decoder beam or --lm",
-    "nbest": "--decoder beam or --lm",
-    "blank_penalty": "--decoder beam or --lm",
-    "lm_weight": "--lm",
-    "length_bonus": "--lm with a folder that `asr lm train` wrote",
-    "word_score": "--lm with an ARPA file or kenlm's binary",
-    "lexicon": "--lm with an ARPA file or kenlm's binary",
-}
+
+def _flag(name: str) -> str:
+    return f"--{name.replace('_', '-')}"
 
 
 def _shown(name: str) -> str:
     """The defaults of an option, that with a word-level language model last."""
-    values = [defaults[name] for defaults in _DEFAULTS.values() if name in defaults]
+    values = [defaults[name] for defaults in DEFAULTS.values() if name in defaults]
     texts = [f"{value:g}" for value in dict.fromkeys(values)]
     return texts[0] if len(texts) == 1 else f"{texts[0]}; {texts[1]} with a --lm of words"
 
 
-DecoderName: TypeAlias = Annotated[
-    Literal["greedy", "beam"] | None,
+DecoderOption: TypeAlias = Annotated[
+    DecoderName | None,
     typer.Option(
         "--decoder",
         help="How the text is found. greedy: the best label of every frame; beam: the text of "
@@ -135,83 +106,72 @@ Nbest: TypeAlias = Annotated[
 ]
 
 
-@dataclass(frozen=True, kw_only=True)
-class DecoderOptions:
-    """What the options say; None where one is not given.
+Weights: TypeAlias = Annotated[
+    Path | None,
+    typer.Option(
+        "--weights",
+        help="File that `asr lm tune --json` wrote: its weights are taken where the options do not "
+        "give others.",
+    ),
+]
+
+
+def decoder_config(*, weights: Path | None, **options: Any) -> DecoderConfig:  # noqa: ANN401
+    """The options of decoding, checked.
+
+    Args:
+        weights: A file of weights; None where there is none.
+        options: Of `DecoderConfig`, None where one is not given; they count before the file.
 
     Raises:
-        typer.BadParameter: Options do not fit together.
-        FileNotFoundError: There is nothing at `lm`.
+        typer.BadParameter: Options are wrong or do not fit together.
+        FileNotFoundError: There is no such file of weights, or nothing at `lm`.
+        ValueError: The file of weights is none.
     """
+    tuned = {} if weights is None else read_weights(weights)
+    given = {name: value for name, value in options.items() if value is not None}
+    try:
+        return DecoderConfig(**{**tuned, **given})
+    except DecoderOptionError as error:
+        raise typer.BadParameter(error.fault(spell=_flag), param_hint=_flag(error.option)) from None
 
-    decoder: Literal["greedy", "beam"] | None
-    lm: Path | None
-    lm_weight: float | None
-    length_bonus: float | None
-    word_score: float | None
-    lexicon: Path | None
-    blank_penalty: float | None
-    beam_size: int | None
-    nbest: int | None
 
-    def __post_init__(self) -> None:
-        if self.decoder == "greedy" and self.lm is not None:
-            raise typer.BadParameter("needs --decoder beam", param_hint="--lm")
-        if self.lm is not None and not self.lm.exists():
-            raise FileNotFoundError(
-                f"expected a language model at {self.lm}, found nothing; give a folder that "
-                "`asr lm train` wrote, an ARPA file or kenlm's binary"
+def read_weights(path: Path) -> dict[str, float]:
+    """Read the weights that `asr lm tune --json` wrote.
+
+    Args:
+        path: The file.
+
+    Returns:
+        Values by names of options of `DecoderConfig`.
+
+    Raises:
+        FileNotFoundError: There is no such file.
+        ValueError: It is no such file, or holds what decoding has no option for.
+    """
+    if not path.is_file():
+        raise FileNotFoundError(
+            f"expected a file of weights at {path}, found none; write it with `asr lm tune --json`"
+        )
+    try:
+        record = json.loads(path.read_text(encoding="utf-8"))
+    except ValueError as error:
+        raise ValueError(
+            f"{path}: expected JSON, found: {error}; give a file that `asr lm tune --json` wrote"
+        ) from None
+    options = record.get("options") if isinstance(record, dict) else None
+    if not isinstance(options, dict):
+        raise ValueError(
+            f"{path}: expected a JSON object with options, found none; give a file that "
+            "`asr lm tune --json` wrote"
+        )
+    names = {_flag(name): name for name in _TUNED}
+    for flag, value in options.items():
+        if flag not in names:
+            raise ValueError(
+                f"{path}: expected options of asr decode ({', '.join(names)}), found {flag!r}; "
+                "weights of further scores are for `asr rescore`"
             )
-        for name, needed in _NEEDED.items():
-            if getattr(self, name) is not None and name not in _DEFAULTS[self._kind]:
-                option = f"--{name.replace('_', '-')}"
-                raise typer.BadParameter(f"needs {needed}", param_hint=option)
-        settings = self._settings()
-        if settings and settings["nbest"] > settings["beam_size"]:
-            raise typer.BadParameter(
-                f"must be at most --beam-size, which is {settings['beam_size']}",
-                param_hint="--nbest",
-            )
-
-    @property
-    def _kind(self) -> _Kind:
-        if self.lm is None:
-            return self.decoder or "greedy"
-        return "token_lm" if self.lm.is_dir() else "word_lm"
-
-    def _settings(self) -> dict[str, Any]:
-        given = {name: getattr(self, name) for name in _DEFAULTS[self._kind]}
-        given = {name: value for name, value in given.items() if value is not None}
-        return _DEFAULTS[self._kind] | given
-
-    def make_decoder(self, recogniser: Recognizer) -> Decoder[Any]:
-        """Make the decoder of a recogniser.
-
-        Raises:
-            FileNotFoundError: A file is missing, or the extra `lm` is not installed.
-            ValueError: A file is damaged, the language model is of another tokenizer, or it has no
-                word that the recogniser can spell.
-        """
-        from asr.ctc import BlankPenalty, GreedyDecoder
-
-        settings = self._settings()
-        if self._kind == "greedy":
-            return GreedyDecoder()
-        penalty = settings.pop("blank_penalty")
-        search = self._make_search(recogniser, settings)
-        return BlankPenalty(search, penalty) if penalty else search
-
-    def _make_search(self, recogniser: Recognizer, settings: dict[str, Any]) -> Decoder[Any]:
-        from asr.ctc import BeamConfig, BeamSearch, LexiconConfig, LexiconDecoder
-        from asr.lm.load import load_language_model
-        from asr.tokens.tokenizer import check_same_tokenizer
-
-        if self.lm is None:
-            return BeamSearch(BeamConfig(**settings))
-        if self._kind == "token_lm":
-            model = load_language_model(self.lm, device=str(recogniser.acoustic_model.device))
-            check_same_tokenizer(language_model=model.tokenizer, recogniser=recogniser.tokenizer)
-            return BeamSearch(BeamConfig(**settings), model.scorer())
-        lexicon = settings.pop("lexicon")
-        config = LexiconConfig(**settings)
-        return LexiconDecoder.load(self.lm, recogniser.tokenizer, config=config, lexicon=lexicon)
+        if isinstance(value, bool) or not isinstance(value, int | float):
+            raise ValueError(f"{path}: expected {flag} to be a number, found {value!r}; correct it")
+    return {names[flag]: value for flag, value in options.items()}

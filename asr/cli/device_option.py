@@ -1,17 +1,11 @@
-"""Where a recogniser runs."""
+"""The option that says which device a model runs on."""
 
 from typing import Annotated, TypeAlias
 
 import typer
 
+# The default of the option is "auto" in every command; asr.devices has the rule.
 DeviceName: TypeAlias = Annotated[
-    str | None,
-    typer.Option("--device", help="cpu, cuda or cuda:N; by default a GPU where torch has one."),
+    str,
+    typer.Option("--device", help="cpu, cuda, cuda:N, or auto: a GPU where torch has one."),
 ]
-
-
-def chosen_device(name: DeviceName) -> str:
-    """The device of that name, or what there is where none was given."""
-    import torch
-
-    return name or ("cuda" if torch.cuda.is_available() else "cpu")

@@ -7,7 +7,6 @@ from typing import Annotated
 import typer
 
 from asr.cli.outputs import check_outputs
-from asr.ctc import words_of_arpa
 from asr.data.manifest import read_manifest, write_manifest
 from asr.files import write_text
 from asr.tokens.normaliser import normalise
@@ -42,6 +41,8 @@ def pronounce(
         return
     if tokenizer is None:
         raise typer.BadParameter(f"expected --tokenizer with {source}, found none")
+    from asr.ctc import words_of_arpa
+
     words = words_of_arpa(source)
     spelled = Tokenizer.load(tokenizer)
     phones = phones_of(words, voice=voice)

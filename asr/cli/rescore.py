@@ -5,7 +5,7 @@ from typing import Annotated
 
 import typer
 
-from asr.cli.device_option import DeviceName, chosen_device
+from asr.cli.device_option import DeviceName
 from asr.cli.nbest_lists import (
     NbestLists,
     SearchBonus,
@@ -34,7 +34,7 @@ def rescore(
     ] = 0.5,
     lm_weight: SearchWeight = 0.5,
     length_bonus: SearchBonus = 0.0,
-    device: DeviceName = None,
+    device: DeviceName = "auto",
 ) -> None:
     """Score n-best lists by another recogniser and put the best on top.
 
@@ -55,7 +55,7 @@ def rescore(
             f"{manifest}: expected the audio of every hypothesis, found none of {absent[0]!r} "
             f"({len(absent)} lacking); give the manifest that was decoded"
         )
-    recognizer = load(exp, device=chosen_device(device))
+    recognizer = load(exp, device=device)
     nbests = []
     for record in records:
         nbest = record.hypothesis.nbest

@@ -5,7 +5,6 @@ from asr.ctc.consistency import consistency_losses as consistency_losses
 from asr.ctc.consistency import mean_of_views as mean_of_views
 from asr.ctc.consistency import more_time_masks as more_time_masks
 from asr.ctc.consistency import two_views as two_views
-from asr.ctc.decoder import BlankPenalty as BlankPenalty
 from asr.ctc.decoder import Decoder as Decoder
 from asr.ctc.forced_alignment import TooFewFramesError as TooFewFramesError
 from asr.ctc.forced_alignment import align_labels as align_labels

@@ -1,7 +1,7 @@
-"""The contract of CTC decoders, and the blank penalty around any of them."""
+"""The contract of CTC decoders, and the blank penalty of their searches."""
 
 from collections.abc import Sequence
-from typing import Generic, Protocol, TypeVar
+from typing import Protocol, TypeVar
 
 import torch
 from torch import Tensor
@@ -13,7 +13,7 @@ StateT = TypeVar("StateT")
 
 
 class Decoder(Protocol[StateT]):
-    """Turns log-probabilities into tokens; a whole recording is one step or many."""
+    """CTC decoder: log-probabilities to tokens; a whole recording is one step or many."""
 
     def start(self, batch: int, *, device: torch.device) -> StateT:
         """The state of so many items before their first frame."""
@@ -37,40 +37,27 @@ class Decoder(Protocol[StateT]):
         """Choose each item's tokens."""
 
 
-class BlankPenalty(Generic[StateT]):
-    """Another decoder, given other probabilities of the blank.
+def penalise_blank(log_probs: Tensor, penalty: float) -> Tensor:
+    """Lower the probability of the blank for a search.
 
     CTC learns how often labels come, blanks most of all, as a language model knows it too: what
     both say counts twice. Less of the blank lets a search give the language model more weight
-    without losing short words.
+    without losing short words. What the search reports as the acoustic score and as posteriors
+    stays that of the model.
 
     Args:
-        decoder: What decodes.
+        log_probs: (batch, time, vocab) or (time, vocab), natural logarithm, label 0 the blank.
         penalty: Taken from the blank's log-probability in every frame, whose probabilities then sum
             to one again; natural logarithm.
+
+    Returns:
+        The same shape; `log_probs` itself where the penalty is 0.
 
     Source: division by the labels' priors (Miao et al. 2015, arXiv:1507.08240), here of the
         blank alone.
     """
-
-    def __init__(self, decoder: Decoder[StateT], penalty: float) -> None:
-        self._decoder = decoder
-        self._penalty = penalty
-
-    def start(self, batch: int, *, device: torch.device) -> StateT:
-        """See Decoder."""
-        return self._decoder.start(batch, device=device)
-
-    def step(self, state: StateT, log_probs: Tensor, lengths: Tensor) -> StateT:
-        """See Decoder."""
-        lower = log_probs.float().clone()
-        lower[:, :, BLANK] -= self._penalty
-        return self._decoder.step(state, lower.log_softmax(dim=2), lengths)
-
-    def best_labels(self, state: StateT) -> Sequence[Sequence[int]]:
-        """See Decoder."""
-        return self._decoder.best_labels(state)
-
-    def finish(self, state: StateT) -> Sequence[Decoded]:
-        """See Decoder."""
-        return self._decoder.finish(state)
+    if not penalty:
+        return log_probs
+    lower = log_probs.float().clone()
+    lower[..., BLANK] -= penalty
+    return lower.log_softmax(dim=-1)

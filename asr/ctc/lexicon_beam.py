@@ -13,9 +13,10 @@ from pydantic import Field
 from pydantic.dataclasses import dataclass
 from torch import Tensor
 
+from asr.ctc.decoder import penalise_blank
 from asr.ctc.greedy import token_runs
 from asr.ctc.lexicon import LexiconWord, read_words
-from asr.ctc.loss import BLANK
+from asr.ctc.loss import BLANK, ctc_losses
 from asr.lm.word_level import load_word_lm, unigram_scores
 from asr.schema import STRICT
 from asr.tokens.tokenizer import Tokenizer
@@ -175,7 +176,7 @@ _NOTHING = TokenSequence(tokens=(), score=0.0, acoustic_score=0.0, lm_score=0.0,
 
 @dataclass(frozen=True, kw_only=True, config=STRICT)
 class LexiconConfig:
-    """Settings of the lexicon decoder; all scores are natural logarithms."""
+    """Settings of `LexiconDecoder`; all scores are natural logarithms."""
 
     beam_size: int = Field(ge=1)
     """Most hypotheses that are kept after a frame."""
@@ -185,6 +186,9 @@ class LexiconConfig:
     """What the language model's log-probability is multiplied by; 0 leaves the lexicon alone."""
     word_score: float
     """Added for each word; above 0 it makes up for the language model's taste for few words."""
+    blank_penalty: float = 0.0
+    """Taken from the blank's log-probability in every frame while searching; see
+    `penalise_blank`."""
     candidate_labels: int = Field(default=20, ge=1)
     """The most probable labels of a frame, blank included, that hypotheses go on with."""
     beam_threshold: float = Field(default=25.0, gt=0)
@@ -216,11 +220,14 @@ class LexiconState(NamedTuple):
 
 
 class LexiconDecoder:
-    """Finds the word sequence of highest probability by acoustic and language model together.
+    """CTC beam search over a lexicon: the word sequence of highest score with a language model.
 
     Only words of the lexicon can be found. The acoustic probability of words is the sum over all
     their spellings and alignments, as far as the beam holds these; times and confidence are those
-    of the best alignment. score = acoustic_score + lm_weight * lm_score + word_score * words.
+    of the best alignment. score = acoustic_score + lm_weight * lm_score + word_score * words. With
+    a blank penalty the score has the acoustic probability of the penalised probabilities; what is
+    reported as the acoustic score and as posteriors is the model's all the same, the acoustic score
+    as far as the best spelling tells the two apart.
 
     Args:
         words: The lexicon.
@@ -316,7 +323,7 @@ class LexiconDecoder:
         """The labels of the words found so far, then of the best path through what is pending."""
         best = []
         for found, _, pending in state:
-            labels = pending.argmax(dim=1, keepdim=True)
+            labels = self._searched(pending).argmax(dim=1, keepdim=True)
             [path] = token_runs(labels.T, pending.gather(1, labels).T.double())
             best.append([token.label for token in (*found[0].tokens, *path)])
         return best
@@ -339,12 +346,16 @@ class LexiconDecoder:
             decoded.append(Decoded(best=sequences[0], nbest=nbest))
         return decoded
 
+    def _searched(self, log_probs: Tensor) -> Tensor:
+        """The log-probabilities (time, vocab) as the search has them."""
+        return penalise_blank(log_probs, self.config.blank_penalty)
+
     def _take_up(self, item: LexiconState, log_probs: Tensor) -> LexiconState:
         found, first_frame, pending = item
         pending = torch.cat([pending, log_probs])
         limit = self.config.limit_frames
         while len(pending) > limit:
-            frames = longest_pause(pending[:limit])
+            frames = longest_pause(self._searched(pending[:limit]))
             found = self._go_on(found, pending[:frames], first_frame)
             first_frame += frames
             pending = pending[frames:]
@@ -365,7 +376,9 @@ class LexiconDecoder:
 
     def _decode_sentence(self, log_probs: Tensor, first_frame: int) -> list[TokenSequence]:
         # One more label, the library's blank.
-        emissions = torch.nn.functional.pad(log_probs, (0, 1), value=-math.inf).contiguous()
+        emissions = torch.nn.functional.pad(
+            self._searched(log_probs), (0, 1), value=-math.inf
+        ).contiguous()
         results = self._search.decode(emissions.data_ptr(), *emissions.shape)
         # What the search holds grows with the sentence.
         self._search.decode_begin()
@@ -403,13 +416,27 @@ class LexiconDecoder:
         )
         lm_score = math.log(10) * result.lmScore
         prior = self.config.lm_weight * lm_score + self.config.word_score * len(words)
+        penalty_score = self._penalty_score(log_probs, [token.label for token in tokens])
         return TokenSequence(
             tokens=tuple(chain.from_iterable(word.tokens for word in words)),
             score=result.score,
-            acoustic_score=result.score - prior,
+            acoustic_score=result.score - prior - penalty_score,
+            blank_penalty_score=penalty_score,
             lm_score=lm_score,
             words=words,
         )
+
+    def _penalty_score(self, log_probs: Tensor, labels: Sequence[int]) -> float:
+        """What the penalty adds to the log-probability of labels, summed over alignments."""
+        if not self.config.blank_penalty:
+            return 0.0
+        losses = ctc_losses(
+            torch.stack([log_probs, self._searched(log_probs)]),
+            torch.tensor([len(log_probs)] * 2),
+            torch.tensor([labels] * 2, dtype=torch.int64),
+            torch.tensor([len(labels)] * 2),
+        )
+        return float(losses[0] - losses[1])
 
 
 def _joined(first: TokenSequence, second: TokenSequence) -> TokenSequence:
@@ -419,6 +446,7 @@ def _joined(first: TokenSequence, second: TokenSequence) -> TokenSequence:
         tokens=first.tokens + second.tokens,
         score=first.score + second.score,
         acoustic_score=first.acoustic_score + second.acoustic_score,
+        blank_penalty_score=first.blank_penalty_score + second.blank_penalty_score,
         lm_score=first.lm_score + second.lm_score,
         words=first.words + second.words,
     )

@@ -1,4 +1,4 @@
-"""CTC prefix beam search: the most probable texts, summed over their alignments."""
+"""CTC prefix beam search: the most probable label sequences, summed over their alignments."""
 
 import math
 from collections.abc import Iterator
@@ -11,6 +11,7 @@ from pydantic.dataclasses import dataclass
 from torch import Tensor
 from torch.nn.functional import pad
 
+from asr.ctc.decoder import penalise_blank
 from asr.ctc.loss import BLANK
 from asr.lengths import valid_mask
 from asr.lm.scorer import Scorer, ScorerState, join
@@ -31,6 +32,10 @@ class Prefixes(NamedTuple):
     """float64, log-probability of the alignments that end in blank; -inf with `nonblank`: none."""
     nonblank: Tensor
     """float64, log-probability of the alignments that end in the last label."""
+    model_blank: Tensor
+    """As `blank`, without the blank penalty."""
+    model_nonblank: Tensor
+    """As `nonblank`, without the blank penalty."""
     lm: Tensor
     """float64, log-probability that the language model gives the labels."""
     hashes: Tensor
@@ -45,6 +50,10 @@ class Prefixes(NamedTuple):
     def total(self) -> Tensor:
         """(batch, prefix) log-probability of each prefix."""
         return torch.logaddexp(self.blank, self.nonblank)
+
+    def without_penalty(self) -> "Prefixes":
+        """The same prefixes as the model itself weighs their alignments."""
+        return self._replace(blank=self.model_blank, nonblank=self.model_nonblank)
 
     def select(self, index: Tensor) -> "Prefixes":
         """The prefixes of chosen items (batch,)."""
@@ -126,6 +135,8 @@ def start_prefixes(batch: int, size: int, *, device: torch.device) -> Prefixes:
     return Prefixes(
         blank=blank,
         nonblank=none,
+        model_blank=blank,
+        model_nonblank=none,
         lm=torch.zeros_like(none),
         hashes=integers,
         # No label of a real prefix follows from this, nor does it from any.
@@ -142,7 +153,13 @@ def start_tokens(batch: int, size: int, *, device: torch.device) -> Tokens:
 
 
 def extend_tokens(
-    state: BeamState, counts: Tensor, links: list[Links], log_probs: Tensor, lengths: Tensor
+    state: BeamState,
+    counts: Tensor,
+    links: list[Links],
+    *,
+    log_probs: Tensor,
+    model_log_probs: Tensor,
+    lengths: Tensor,
 ) -> Tokens:
     """Add the labels that a chunk appended, and the frames that carry them.
 
@@ -150,7 +167,8 @@ def extend_tokens(
         state: Before the chunk.
         counts: (batch, prefix) int64, labels of the prefixes after it.
         links: Of each frame of the chunk.
-        log_probs: (batch, time, vocab) of the chunk.
+        log_probs: (batch, time, vocab) of the chunk, as searched.
+        model_log_probs: The same without the blank penalty, for the posteriors of the tokens.
         lengths: (batch,) int64, its real frames.
 
     Returns:
@@ -170,8 +188,13 @@ def extend_tokens(
     labels = old.labels.scatter(2, new, arrived)
     starts = old.starts.scatter(2, new, frame)
 
-    # (batch, prefix, time): the log-posterior of the label that each frame of the path is in
-    current = log_probs.gather(2, labels.gather(2, place).transpose(1, 2)).transpose(1, 2)
+    # (batch, time, prefix): the label that each frame of the path is in
+    path = labels.gather(2, place).transpose(1, 2)
+    # (batch, prefix, time): its log-posterior
+    current = log_probs.gather(2, path).transpose(1, 2)
+    posterior = current
+    if model_log_probs is not log_probs:
+        posterior = model_log_probs.gather(2, path).transpose(1, 2)
     above = current > log_probs[:, :, BLANK].unsqueeze(1)
     above &= valid_mask(lengths, time).unsqueeze(1)
     # Whether the last label before the chunk still lasts at its end.
@@ -180,7 +203,7 @@ def extend_tokens(
     carried = _carried(arrives, above, lasts)
     carriers = torch.where(carried, place, size)
     ends = old.ends.scatter_reduce(2, carriers, frame + 1, "amax")
-    peaks = old.log_posteriors.scatter_reduce(2, carriers, current.double(), "amax")
+    peaks = old.log_posteriors.scatter_reduce(2, carriers, posterior.double(), "amax")
     return Tokens(labels[..., :size], starts[..., :size], ends[..., :size], peaks[..., :size])
 
 
@@ -229,7 +252,9 @@ class Frame(NamedTuple):
     """One frame of all items."""
 
     log_probs: Tensor
-    """(batch, vocab)."""
+    """(batch, vocab), as searched."""
+    model_log_probs: Tensor
+    """(batch, vocab), without the blank penalty."""
     labels: Tensor
     """(batch, column) int64, the labels that may extend a prefix; blank in column 0."""
     columns: Tensor
@@ -238,11 +263,14 @@ class Frame(NamedTuple):
     """(batch, 1) bool, False where padded."""
 
 
-def frames(log_probs: Tensor, lengths: Tensor, candidate_labels: int | None) -> Iterator[Frame]:
+def frames(
+    log_probs: Tensor, model_log_probs: Tensor, lengths: Tensor, candidate_labels: int | None
+) -> Iterator[Frame]:
     """Cut a chunk into frames.
 
     Args:
-        log_probs: (batch, time, vocab).
+        log_probs: (batch, time, vocab), as searched.
+        model_log_probs: The same without the blank penalty.
         lengths: (batch,) int64, real frames.
         candidate_labels: How many labels of a frame, the most probable, may extend a prefix.
 
@@ -260,7 +288,7 @@ def frames(log_probs: Tensor, lengths: Tensor, candidate_labels: int | None) -> 
         columns = torch.zeros_like(log_probs, dtype=torch.int64)
         columns.scatter_(2, labels, every[: candidates + 1].expand_as(labels))
     real = valid_mask(lengths, time).unsqueeze(2)
-    tensors = (log_probs, labels, columns, real)
+    tensors = (log_probs, model_log_probs, labels, columns, real)
     for frame in zip(*(tensor.unbind(1) for tensor in tensors), strict=True):
         yield Frame(*frame)
 
@@ -341,10 +369,14 @@ class BeamConfig:
     """Prefixes kept after each frame."""
     nbest: int = Field(default=1, ge=1)
     """Transcripts given, at most."""
-    lm_weight: float = Field(default=0.0, ge=0)
-    """What the language model's log-probability is multiplied by; without unit."""
+    lm_weight: float | None = Field(default=None, ge=0)
+    """What the language model's log-probability is multiplied by, without unit; a search with a
+    language model needs it."""
     length_bonus: float = 0.0
     """Added to the score for each label, a natural logarithm."""
+    blank_penalty: float = 0.0
+    """Taken from the blank's log-probability in every frame while searching, a natural logarithm;
+    see `penalise_blank`."""
     candidate_labels: int | None = Field(default=None, ge=1)
     """The most probable labels of a frame, blank aside, that may extend a prefix; None: all."""
 
@@ -364,20 +396,30 @@ class _LanguageModel(NamedTuple):
 
 
 class BeamSearch:
-    """Finds the label sequences of highest score: the sum over alignments, not the best of them.
+    """CTC prefix beam search: the label sequences of highest score, summed over their alignments.
 
     score = log P_ctc + lm_weight * log P_lm + length_bonus * labels. P_ctc of a prefix is the sum
     over those of its alignments that the beam met; with a beam that holds every prefix it is exact.
-    Items do not influence each other.
+    With a blank penalty the score has the P_ctc of the penalised probabilities; the acoustic score
+    and the posteriors of tokens are those of the model all the same. Items do not influence each
+    other.
 
     Args:
         config: Settings.
         scorer: Language model, asked once for each prefix that grows.
 
+    Raises:
+        ValueError: There is a language model without a weight.
+
     Source: Hannun et al. 2014 (arXiv:1408.2873), algorithm 1.
     """
 
     def __init__(self, config: BeamConfig, scorer: Scorer[Any] | None = None) -> None:
+        if scorer is not None and config.lm_weight is None:
+            raise ValueError(
+                "expected lm_weight with a language model, found none; give one, such as "
+                "the default of asr.decoders"
+            )
         self.config = config
         self.scorer = scorer
 
@@ -410,12 +452,20 @@ class BeamSearch:
             return state
         prefixes, links = state.prefixes, []
         lm = self._first_scores(state, pieces=log_probs.shape[2] - 1)
-        for frame in frames(log_probs, lengths, self.config.candidate_labels):
+        searched = penalise_blank(log_probs, self.config.blank_penalty)
+        for frame in frames(searched, log_probs, lengths, self.config.candidate_labels):
             prefixes, link, lm = self._advance(prefixes, frame, lm)
             links.append(link)
         return BeamState(
             prefixes=prefixes,
-            tokens=extend_tokens(state, prefixes.counts, links, log_probs, lengths),
+            tokens=extend_tokens(
+                state,
+                prefixes.counts,
+                links,
+                log_probs=searched,
+                model_log_probs=log_probs,
+                lengths=lengths,
+            ),
             frames=state.frames + lengths,
             lm=None if lm is None else lm.state,
         )
@@ -438,19 +488,24 @@ class BeamSearch:
         if self.scorer is not None:
             ends = self.scorer.end(state.lm).view_as(prefixes.lm)
             prefixes = prefixes._replace(lm=prefixes.lm + ends)
-        acoustic = prefixes.total()
-        scores = acoustic + self._prior(prefixes)
+        searched, acoustic = prefixes.total(), prefixes.without_penalty().total()
+        scores = searched + self._prior(prefixes)
         # Places without a prefix come last, and stay there: the sort is stable.
         order = scores.sort(dim=1, descending=True, stable=True).indices[:, : self.config.nbest]
-        columns = [tensor.gather(1, order) for tensor in (scores, acoustic, prefixes.lm)]
+        parts = (scores, acoustic, searched - acoustic, prefixes.lm)
+        columns = [tensor.gather(1, order) for tensor in parts]
         tokens = _token_lists(state.tokens.gather(order), prefixes.counts.gather(1, order))
         found = []
         for item in zip(tokens, *(column.tolist() for column in columns), strict=True):
             sequences = tuple(
                 TokenSequence(
-                    tokens=labels, score=score, acoustic_score=acoustic_score, lm_score=lm_score
+                    tokens=labels,
+                    score=score,
+                    acoustic_score=acoustic_score,
+                    blank_penalty_score=penalty_score,
+                    lm_score=lm_score,
                 )
-                for rank, (labels, score, acoustic_score, lm_score) in enumerate(
+                for rank, (labels, score, acoustic_score, penalty_score, lm_score) in enumerate(
                     zip(*item, strict=True)
                 )
                 if rank == 0 or score > NO_PREFIX
@@ -510,9 +565,21 @@ class BeamSearch:
         if lm is not None:
             lm, added = self._grow(lm, slots, label)
             kept_lm += added
+        blank = stay.blank.gather(1, slots).masked_fill(grows, NO_PREFIX)
+        nonblank = grown.flatten(1).gather(1, index)
+        model_blank, model_nonblank = blank, nonblank
+        if self.config.blank_penalty:
+            # The same alignments, weighed by the model alone.
+            model_stay, model_grown = continue_alignments(
+                prefixes.without_penalty(), frame._replace(log_probs=frame.model_log_probs)
+            )
+            model_blank = model_stay.blank.gather(1, slots).masked_fill(grows, NO_PREFIX)
+            model_nonblank = model_grown.flatten(1).gather(1, index)
         kept = Prefixes(
-            blank=stay.blank.gather(1, slots).masked_fill(grows, NO_PREFIX),
-            nonblank=grown.flatten(1).gather(1, index),
+            blank=blank,
+            nonblank=nonblank,
+            model_blank=model_blank,
+            model_nonblank=model_nonblank,
             lm=kept_lm,
             hashes=torch.where(grows, hashes * _HASH_MULTIPLIER + label, hashes),
             parent_hashes=torch.where(grows, hashes, prefixes.parent_hashes.gather(1, slots)),

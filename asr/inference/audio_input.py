@@ -17,8 +17,6 @@ from asr.data.manifest import Utterance
 from asr.data.resampling import check_rates
 from asr.data.sampler import pack_batches
 
-BATCH_SECONDS = 120.0
-
 
 def plan_batches(durations: Sequence[tuple[int, float]], batch_seconds: float) -> list[list[int]]:
     """Batches of inputs of similar duration, the longest first.

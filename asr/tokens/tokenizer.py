@@ -159,16 +159,16 @@ class Tokenizer:
             )
 
 
-def check_same_tokenizer(*, language_model: Tokenizer, recogniser: Tokenizer) -> None:
+def check_same_tokenizer(*, language_model: Tokenizer, recognizer: Tokenizer) -> None:
     """Check that a language model can score what a recogniser writes.
 
     Raises:
         ValueError: Their tokenizers differ.
     """
-    if language_model.digest != recogniser.digest:
+    if language_model.digest != recognizer.digest:
         raise ValueError(
             f"expected a language model over the same token pieces, found another tokenizer "
-            f"({language_model.vocab_size} pieces, the recogniser's has {recogniser.vocab_size}); "
+            f"({language_model.vocab_size} pieces, the recogniser's has {recognizer.vocab_size}); "
             "train the language model with the recogniser's tokenizer.model"
         )
 

@@ -1,5 +1,6 @@
 """`asr decode` as a user calls it: inputs, decoders and formats."""
 
+import json
 import re
 from pathlib import Path
 from typing import Any
@@ -248,3 +249,55 @@ def test_latency_is_the_median_and_the_95th_percentile(
     recognizer = load(tiny_experiment)
     list(streamed_outcomes(recognizer, [], chunk_seconds=0.32, left_seconds=None))
     assert "compute 0.5000 s (95th percentile 0.9500 s)" in capsys.readouterr().err
+
+
+def test_text_on_standard_output(tiny_experiment: Path, audio: Path) -> None:
+    names = ["c.flac", "a.wav", "b/z.mp3"]
+    result = run(tiny_experiment, *(audio / name for name in names))
+    assert result.exit_code == 0, result.output
+    expected = load(tiny_experiment).transcribe([audio / name for name in names])
+    assert result.stdout.splitlines() == [item.text for item in expected]
+    assert "decoded 3 of 3 inputs" in result.stderr
+
+
+def test_line_of_what_cannot_be_decoded_is_empty(
+    tiny_experiment: Path, audio: Path, tmp_path: Path
+) -> None:
+    (tmp_path / "bad.wav").write_text("not audio")
+    inputs = [audio / "c.flac", tmp_path / "bad.wav", audio / "a.wav"]
+    result = run(tiny_experiment, *inputs)
+    assert result.exit_code == 1
+    first, empty, last = result.stdout.split("\n")[:-1]
+    assert first
+    assert empty == ""
+    assert last
+    assert "the others are on standard output" in result.stderr
+    # A format names its transcripts, and leaves out what has none.
+    result = run(tiny_experiment, *inputs, "--format", "txt")
+    assert [line.partition("\t")[0] for line in result.stdout.splitlines()] == ["c", "a"]
+
+
+def test_formats_on_standard_output(tiny_experiment: Path, audio: Path, tmp_path: Path) -> None:
+    for name in ("jsonl", "ctm"):
+        out = tmp_path / f"out.{name}"
+        run(tiny_experiment, audio, "--out", out, "--format", name)
+        result = run(tiny_experiment, audio, "--format", name)
+        if name == "ctm":
+            assert result.stdout == out.read_text()
+        else:
+            found = [json.loads(line) for line in result.stdout.splitlines()]
+            assert [item["text"] for item in found] == [item["text"] for item in lines(out)]
+            assert all(Path(item["audio_filepath"]).is_file() for item in found)
+    run(tiny_experiment, audio / "c.flac", "--out", tmp_path / "srt", "--format", "srt")
+    result = run(tiny_experiment, audio / "c.flac", "--format", "srt")
+    assert result.stdout == (tmp_path / "srt" / "c.srt").read_text()
+    result = run("exp", audio / "c.flac", audio / "a.wav", "--format", "srt")
+    assert result.exit_code == 2
+    assert "needs --out for 2 recordings" in " ".join(result.stderr.replace("│", " ").split())
+
+
+def test_nbest_on_standard_output_needs_a_format() -> None:
+    result = run("exp", "a.wav", "--decoder", "beam", "--nbest", "2")
+    assert result.exit_code == 2
+    message = " ".join(result.stderr.replace("│", " ").split())
+    assert "--nbest: needs --format jsonl, not the text alone" in message

@@ -1,6 +1,7 @@
 """`asr decode` with broken files, clashes and wrong usage."""
 
 import io
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -132,7 +133,7 @@ def test_experiment_that_is_none_leaves_no_output(audio: Path, tmp_path: Path) -
 
 
 @pytest.mark.parametrize(
-    "arguments", [["exp"], ["exp", "a.wav"], ["exp", "a.wav", "--out", "h", "--decoder", "magic"]]
+    "arguments", [["exp"], ["exp", "a.wav", "--out", "h", "--decoder", "magic"]]
 )
 def test_wrong_usage(arguments: list[str]) -> None:
     assert run(*arguments).exit_code == 2
@@ -178,3 +179,25 @@ def test_unknown_device(tiny_experiment: Path, audio: Path, tmp_path: Path) -> N
     options = ("--out", tmp_path / "out.jsonl", "--device", "toaster")
     result = run(tiny_experiment, audio / "c.flac", *options)
     assert "expected a device that torch can use, found 'toaster'" in str(result.exception)
+
+
+def test_a_transcript_that_the_format_cannot_hold_fails_alone(
+    tiny_experiment: Path, audio: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    decode_batch = Recognizer.decode_batch
+
+    def shorten(recognizer: Recognizer, waveforms: Any) -> Any:  # noqa: ANN401
+        found = decode_batch(recognizer, waveforms)
+        return [
+            replace(item, duration_seconds=0.0) if item.duration_seconds == 1.0 else item
+            for item in found
+        ]
+
+    monkeypatch.setattr(Recognizer, "decode_batch", shorten)
+    out = tmp_path / "out"
+    result = run(tiny_experiment, audio, "--out", out, "--format", "srt")
+    assert result.exit_code == 1
+    found = sorted(str(path.relative_to(out)) for path in out.rglob("*") if path.is_file())
+    assert found == ["a.srt", "b/x.y.srt", "b/z.srt"]
+    assert "error: c: expected audio of at least a millisecond a word" in result.stderr
+    assert "found 1 that cannot be decoded, named above; the others are in" in result.stderr

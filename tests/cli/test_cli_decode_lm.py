@@ -1,6 +1,8 @@
 """`asr decode` with language models."""
 
+import json
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -185,3 +187,58 @@ def test_defaults_with_a_language_model_are_those_of_help(
         found.append([item["nbest"] for item in lines(out)])
     assert found[0] == found[1]
     assert any(item["lm_score"] != 0 for nbest in found[0] for item in nbest)
+
+
+def test_file_of_weights_counts_where_options_do_not(
+    tiny_experiment: Path, audio: Path, token_lm: Path, tmp_path: Path
+) -> None:
+    weights = tmp_path / "tuned.json"
+    record = {"options": {"--lm-weight": 0.8, "--length-bonus": 0.5}, "tuning": {}}
+    weights.write_text(json.dumps(record))
+    found: list[list[Any]] = []
+    choices: list[list[str | Path]] = [
+        ["--weights", weights],
+        ["--lm-weight", "0.8", "--length-bonus", "0.5"],
+        ["--weights", weights, "--lm-weight", "0.1"],
+        ["--lm-weight", "0.1", "--length-bonus", "0.5"],
+    ]
+    for options in choices:
+        out = tmp_path / f"{len(found)}.jsonl"
+        result = run(tiny_experiment, audio, "--out", out, "--lm", token_lm, "--nbest", 2, *options)
+        assert result.exit_code == 0, result.output
+        found.append([item["nbest"] for item in lines(out)])
+    assert found[0] == found[1]
+    assert found[2] == found[3]
+    assert found[0] != found[2]
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("weights", "expected JSON, found"),
+        ("[1]", "expected a JSON object with options, found none"),
+        ('{"lm_weight": 1}', "expected a JSON object with options, found none"),
+        ('{"options": {"--rescoring-weight": 1}}', "found '--rescoring-weight'; weights of"),
+        ('{"options": {"--lm-weight": "1"}}', "expected --lm-weight to be a number, found '1'"),
+    ],
+)
+def test_file_of_weights_that_is_none(tmp_path: Path, text: str, message: str) -> None:
+    path = tmp_path / "weights.json"
+    path.write_text(text)
+    result = run("exp", "a.wav", "--weights", path)
+    assert isinstance(result.exception, ValueError)
+    assert str(result.exception).startswith(f"{path}: ")
+    assert message in str(result.exception)
+
+
+def test_missing_file_of_weights(tmp_path: Path) -> None:
+    result = run("exp", "a.wav", "--weights", tmp_path / "none.json")
+    assert isinstance(result.exception, FileNotFoundError)
+
+
+def test_weights_that_do_not_fit_the_search_are_wrong_usage(tmp_path: Path) -> None:
+    path = tmp_path / "weights.json"
+    path.write_text('{"options": {"--lm-weight": 0.5}}')
+    result = run("exp", "a.wav", "--weights", path)
+    assert result.exit_code == 2
+    assert "--lm-weight: needs --lm" in " ".join(result.stderr.replace("│", " ").split())

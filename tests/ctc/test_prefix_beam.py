@@ -1,6 +1,7 @@
 """Against sums over every alignment and a search in a dictionary."""
 
 import math
+from dataclasses import replace
 
 import pytest
 import torch
@@ -94,7 +95,7 @@ def test_a_weight_of_zero_only_reports_the_language_model() -> None:
     bigram = Bigram(2)
     bigram.table[:, 1] = -torch.inf
     [plain] = search(log_probs, EVERY)
-    [found] = search(log_probs, EVERY, scorer=bigram)
+    [found] = search(log_probs, replace(EVERY, lm_weight=0.0), scorer=bigram)
     assert [item.score for item in found.nbest] == [item.score for item in plain.nbest]
     assert {labels(item.tokens) for item in found.nbest if item.lm_score > -math.inf} == {
         prefix for prefix in every_transcript(log_probs[0]) if 2 not in prefix
@@ -123,10 +124,16 @@ def test_only_what_grows_is_scored() -> None:
 
 
 def test_scorer_of_another_vocabulary() -> None:
+    config = BeamConfig(beam_size=2, lm_weight=0.5)
     with pytest.raises(
         ValueError, match=r"expected a scorer of 3 token pieces.* found one of 2; use"
     ):
-        search(random_log_probs(1, 4, 4), BeamConfig(beam_size=2), scorer=Bigram(2))
+        search(random_log_probs(1, 4, 4), config, scorer=Bigram(2))
+
+
+def test_language_model_needs_a_weight() -> None:
+    with pytest.raises(ValueError, match="expected lm_weight with a language model, found none"):
+        BeamSearch(BeamConfig(beam_size=2), Bigram(2))
 
 
 @pytest.mark.parametrize(("rows", "expected"), [(2, (1,)), (3, (1, 1))])

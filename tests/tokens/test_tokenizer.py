@@ -175,7 +175,7 @@ def test_pickled_for_loader_workers(tokenizer: Tokenizer) -> None:
 def test_the_digest_tells_tokenizers_apart(letters: Tokenizer, tmp_path: Path) -> None:
     letters.save(tmp_path)
     assert letters.digest == hashlib.sha256((tmp_path / "tokenizer.model").read_bytes()).hexdigest()
-    check_same_tokenizer(language_model=Tokenizer.load(tmp_path), recogniser=letters)
+    check_same_tokenizer(language_model=Tokenizer.load(tmp_path), recognizer=letters)
     # The same pieces in number, not in name.
     pieces = letters.vocab_size
     other = train_tokenizer(
@@ -186,4 +186,4 @@ def test_the_digest_tells_tokenizers_apart(letters: Tokenizer, tmp_path: Path) -
         match=rf"over the same token pieces, found another tokenizer \({other.vocab_size} pieces, "
         rf"the recogniser's has {pieces}\)",
     ):
-        check_same_tokenizer(language_model=other, recogniser=letters)
+        check_same_tokenizer(language_model=other, recognizer=letters)
