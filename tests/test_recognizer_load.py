@@ -34,7 +34,7 @@ def test_no_folder(tmp_path: Path) -> None:
         load(tmp_path / "none")
 
 
-def test_language_model_is_no_recogniser(experiment: Path) -> None:
+def test_language_model_is_no_recognizer(experiment: Path) -> None:
     (experiment / "lm.toml").touch()
     with pytest.raises(ValueError, match=r"expected a recogniser in .*, found a language model"):
         load(experiment)

@@ -8,6 +8,7 @@ from typing import Annotated, Literal
 
 import typer
 
+from asr.cli.device_option import DeviceName
 from asr.cli.lm_rescore import rescore
 from asr.cli.lm_tune import tune
 from asr.cli.outputs import check_outputs
@@ -226,7 +227,7 @@ def score(
             show_default="0",
         ),
     ] = None,
-    device: Annotated[str, typer.Option(help="transformer: cpu or cuda.")] = "cpu",
+    device: DeviceName = "auto",
     json: Annotated[
         Path | None, typer.Option(help="File to write the figures to, as JSON.")
     ] = None,

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from asr.data.token_stream import TextDataConfig
-from asr.devices import find_device
+from asr.devices import AUTO, find_device
 from asr.files import CONFIG_FILE, LM_DESCRIPTION_FILE, TOKENIZER_FILE, WEIGHTS_FILE
 from asr.lm.neural import NeuralLanguageModel
 from asr.lm.ngram import NgramLanguageModel, load_ngram, read_description
@@ -55,12 +55,12 @@ class LoadedLanguageModel(Protocol):
         ...
 
 
-def load_language_model(folder: Path, *, device: str = "cpu") -> LoadedLanguageModel:
+def load_language_model(folder: Path, *, device: str = AUTO) -> LoadedLanguageModel:
     """Load what `asr lm train` wrote.
 
     Args:
         folder: The folder.
-        device: Where the model runs, as torch names it.
+        device: Where the model runs, as torch names it; "auto" is CUDA where torch has it.
 
     Returns:
         The language model.

@@ -107,10 +107,18 @@ def test_blank_penalty(tiny_experiment: Path, audio: Path, tmp_path: Path) -> No
     lengths = []
     for penalty in (-9, 9):
         out = tmp_path / f"{penalty}.jsonl"
-        options = ["--decoder", "beam", "--blank-penalty", penalty]
+        options = ["--decoder", "beam", "--nbest", 3, "--blank-penalty", penalty]
         assert run(tiny_experiment, audio / "c.flac", "--out", out, *options).exit_code == 0
         [record] = lines(out)
         lengths.append(len(record["text"]))
+        for item in record["nbest"]:
+            parts = item["acoustic_score"] + item["blank_penalty_score"]
+            assert item["score"] == pytest.approx(parts)
+        [read] = read_hypotheses(out).values()
+        assert [item.blank_penalty_score for item in read.nbest] == [
+            item["blank_penalty_score"] for item in record["nbest"]
+        ]
+        assert all(set(item.lm_scores) == {"lm_score"} for item in read.nbest)
     assert lengths[0] < lengths[1]
 
 

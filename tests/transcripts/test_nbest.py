@@ -112,3 +112,15 @@ def test_rank_puts_the_best_on_top_and_keeps_the_times_of_the_same_text() -> Non
     assert (other.text, other.words, other.score) == ("B", (), -6.0)
     assert [each.text for each in other.nbest] == ["B", "A"]
     assert [each.score for each in other.nbest] == [-6.0, -10.0]
+
+
+def test_a_blank_penalty_counts_in_the_ranking() -> None:
+    nbest = (
+        Alternative(text="A", score=0.0, acoustic_score=-1.0, lm_scores={}),
+        Alternative(
+            text="B", score=0.0, acoustic_score=-4.0, blank_penalty_score=3.5, lm_scores={}
+        ),
+    )
+    assert best_places([nbest], [weights()]).tolist() == [[1]]
+    hypothesis = Hypothesis(text="A", score=0.0, words=(), duration_seconds=1.0)
+    assert [item.score for item in rank(hypothesis, nbest, weights()).nbest] == [-0.5, -1.0]
