@@ -170,7 +170,7 @@ def test_log_probs_are_those_of_the_model(
     vocab = recognizer.tokenizer.vocab_size + 1
     posteriors = recognizer.acoustic_model.posteriors([torch.from_numpy(samples)])
     frames = int(posteriors.lengths)
-    torch.testing.assert_close(found[0], posteriors.log_probs[0, :frames])
+    torch.testing.assert_close(found[0], posteriors.log_probs[0, :frames].cpu())
     torch.testing.assert_close(found[0].exp().sum(dim=1), torch.ones(len(found[0])))
     assert found[1].shape == (recognizer.acoustic_model.output_frames(RATE_HZ), vocab)
     assert found[2].shape == (0, vocab)

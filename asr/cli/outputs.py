@@ -1,4 +1,4 @@
-"""Files that commands write, and what they must not write over."""
+"""Check of output files: no command writes over what it reads."""
 
 from collections.abc import Iterable
 from pathlib import Path

@@ -139,7 +139,7 @@ class GreedyState(NamedTuple):
 
 
 class GreedyDecoder:
-    """Best labels, repeats collapsed."""
+    """Greedy CTC decoder: the best label of every frame, repeats collapsed, blanks dropped."""
 
     def start(self, batch: int, *, device: torch.device) -> list[GreedyState]:
         """The state of so many items before their first frame."""

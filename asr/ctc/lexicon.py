@@ -1,4 +1,4 @@
-"""The words that may be recognised: a language model's own, or those of a lexicon file."""
+"""Lexicon of a word search: the words that may be found, and their spellings in token pieces."""
 
 import logging
 from collections.abc import Iterable, Iterator, Mapping, Sequence
@@ -27,7 +27,7 @@ class _Entry(NamedTuple):
 
 @dataclass(frozen=True, kw_only=True)
 class LexiconWord:
-    """A word that may be recognised.
+    """Entry of the lexicon: a word that may be found.
 
     Args:
         text: The word as the transcript has it, normalised.
@@ -41,7 +41,7 @@ class LexiconWord:
 
 
 def read_words(lm: Path, tokenizer: Tokenizer, *, lexicon: Path | None = None) -> list[LexiconWord]:
-    """Find the words that both the language model knows and the recogniser can spell.
+    """Read the lexicon: the words that the language model knows and the recogniser can spell.
 
     Words meet in their normalised form. Where the language model has several of the same form, such
     as `Don't` and `DON'T`, the most probable stands for all. Words are left out, and counted in the

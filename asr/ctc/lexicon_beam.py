@@ -27,7 +27,7 @@ NO_WORD = -1
 
 
 def word_search(words: Sequence[LexiconWord], lm: Path, *, labels: int, **settings: float) -> Any:  # noqa: ANN401 - the library has no types
-    """Make a search that sums over alignments.
+    """Build the beam search of a lexicon, one that sums over alignments.
 
     Args:
         words: The lexicon.
@@ -73,7 +73,7 @@ def word_search(words: Sequence[LexiconWord], lm: Path, *, labels: int, **settin
 def word_graph(
     spellings: Sequence[Sequence[Sequence[int]]], scores: Sequence[float], *, labels: int
 ) -> Any:  # noqa: ANN401 - the library has no types
-    """Build the graph of all words.
+    """Build the graph of all words, in which each state of CTC is a node.
 
     flashlight-text's own trie leaves a word with the first frame of its last token: no word may end
     in a token that lasts longer, though CTC's often do. This graph has a node for every state of
@@ -154,7 +154,7 @@ def _prefix_tree(spellings: Sequence[Sequence[Sequence[int]]]) -> list[_Node]:
 
 
 def longest_pause(log_probs: Tensor) -> int:
-    """Find where to cut a stretch: in the middle of the longest pause of its second half.
+    """Find where to cut log-probabilities: in the longest pause of their second half, its middle.
 
     A pause is a run of frames whose best label is blank.
 

@@ -107,7 +107,7 @@ def test_blank_penalty(tiny_experiment: Path, audio: Path, tmp_path: Path) -> No
     lengths = []
     for penalty in (-9, 9):
         out = tmp_path / f"{penalty}.jsonl"
-        options = ["--decoder", "beam", "--nbest", 3, "--blank-penalty", penalty]
+        options = ["--decoder", "beam", "--nbest", "3", "--blank-penalty", str(penalty)]
         assert run(tiny_experiment, audio / "c.flac", "--out", out, *options).exit_code == 0
         [record] = lines(out)
         lengths.append(len(record["text"]))
