@@ -107,6 +107,7 @@ def naive_search(log_probs: Tensor, config: BeamConfig, bigram: Bigram) -> list[
     """Prefixes of (time, vocab), best first, in a dictionary."""
 
     def prior(prefix: tuple[int, ...]) -> float:
+        assert config.lm_weight is not None
         lm_score = bigram.log_prob(prefix) - float(bigram.table[(0, *prefix)[-1], -1])
         return config.lm_weight * lm_score + config.length_bonus * len(prefix)
 
