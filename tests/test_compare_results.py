@@ -10,7 +10,7 @@ import soundfile
 from asr.data.manifest import Utterance
 from asr.recognizer import load
 from tests.conftest import NoiseMaker
-from tools.compare_results import _holm, main
+from tools.compare_results import main
 from tools.joined_errors import group_by_length, joined_errors
 
 
@@ -37,11 +37,6 @@ def _record(
         },
     }
     (folder / f"{row}-{seed}.json").write_text(json.dumps(record), encoding="utf-8")
-
-
-def test_holm_by_hand() -> None:
-    adjusted = _holm({"a": 0.01, "b": 0.04, "c": 0.03, "d": 0.5})
-    assert adjusted == pytest.approx({"a": 0.04, "c": 0.09, "b": 0.09, "d": 0.5})
 
 
 def test_table_pools_seeds_and_compares_the_same_seeds(

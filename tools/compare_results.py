@@ -23,7 +23,7 @@ import numpy as np
 from asr.data.manifest import read_manifest
 from asr.scoring.counts import count_errors_batch
 from asr.scoring.intervals import interval_of
-from asr.scoring.significance import matched_pairs_p
+from asr.scoring.significance import holm, matched_pairs_p
 from asr.transcripts.hypothesis_file import read_hypotheses
 from tools.joined_errors import joined_errors
 
@@ -113,10 +113,11 @@ def _table(args: argparse.Namespace) -> None:
             "audio s/s | hours |\n| --- | --- | --- | --- | --- | --- | --- | --- |"
         )
         lines = {row: _line(row, split, records, args.against) for row in rows}
-        adjusted = _holm({row: line["p"] for row, line in lines.items() if line["p"] is not None})
+        corrected = holm([lines[row]["p"] for row in rows])
+        adjusted = dict(zip(rows, corrected, strict=True))
         ordered = sorted(rows, key=lambda row: lines[row]["wer"])
         for row in ordered:
-            print(_text(row, lines[row], adjusted.get(row)))
+            print(_text(row, lines[row], adjusted[row]))
         if not all(record["joined"][split] for record in records):
             continue
         print(f"\n{split}, utterances joined and decoded in one pass\n")
@@ -178,19 +179,6 @@ def _joined(seeds: list[list[list[int]] | str]) -> str:
 
 def _rate(errors: list[list[int]]) -> float:
     return sum(each[0] for each in errors) / sum(each[1] for each in errors)
-
-
-def _holm(p_values: dict[str, float]) -> dict[str, float]:
-    """P values adjusted for the number of rows.
-
-    Source: Holm 1979.
-    """
-    adjusted: dict[str, float] = {}
-    largest = 0.0
-    for rank, (row, p) in enumerate(sorted(p_values.items(), key=lambda item: item[1])):
-        largest = max(largest, min(1.0, p * (len(p_values) - rank)))
-        adjusted[row] = largest
-    return adjusted
 
 
 def _text(row: str, line: dict[str, Any], p: float | None) -> str:

@@ -120,7 +120,7 @@ def score(
         ValueError: There is no reference, a reference has no transcript, a hypothesis is missing,
             or one has no reference.
     """
-    said = transcripts(references)
+    said = reference_texts(references)
     recognised, absent = match_texts(references, hypotheses, missing=missing, system="hypotheses")
     words = count_errors_batch(said, recognised, unit="word")
     characters = count_errors_batch(said, recognised, unit="character")
@@ -162,8 +162,8 @@ def score(
     )
 
 
-def transcripts(references: Sequence[Utterance]) -> list[str]:
-    """What was said in each utterance.
+def reference_texts(references: Sequence[Utterance]) -> list[str]:
+    """The reference transcript of each utterance.
 
     Raises:
         ValueError: There is no utterance, or one has no transcript.

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from asr.data.manifest import Utterance
 from asr.scoring.counts import ErrorCounts, count_errors_batch, pool
 from asr.scoring.intervals import Interval, rate_interval
-from asr.scoring.report import match_texts, name_ids, transcripts
+from asr.scoring.report import match_texts, name_ids, reference_texts
 from asr.transcripts.hypothesis import Alternative, Hypothesis
 from asr.transcripts.nbest import RescoringWeights, best_places
 
@@ -85,7 +85,7 @@ def tune(references: Sequence[Utterance], hypotheses: Mapping[str, Hypothesis]) 
         ValueError: References and hypotheses do not fit together, an utterance has no n-best list,
             or there is no score to weigh.
     """
-    said = transcripts(references)
+    said = reference_texts(references)
     texts = {name: hypothesis.text for name, hypothesis in hypotheses.items()}
     recognised, absent = match_texts(references, texts, missing="deletions", system="n-best lists")
     without = absent + [name for name, item in hypotheses.items() if not item.nbest]
