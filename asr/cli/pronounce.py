@@ -9,6 +9,7 @@ import typer
 from asr.cli.outputs import check_outputs
 from asr.data.manifest import read_manifest, write_manifest
 from asr.files import write_text
+from asr.lm.word_level import words_of_arpa
 from asr.tokens.normaliser import normalise
 from asr.tokens.pronunciation import pronounce as phones_of
 from asr.tokens.tokenizer import Tokenizer

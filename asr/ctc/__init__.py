@@ -10,7 +10,6 @@ from asr.ctc.forced_alignment import TooFewFramesError as TooFewFramesError
 from asr.ctc.forced_alignment import align_labels as align_labels
 from asr.ctc.greedy import GreedyDecoder as GreedyDecoder
 from asr.ctc.greedy import greedy_decode as greedy_decode
-from asr.ctc.lexicon import words_of_arpa as words_of_arpa
 from asr.ctc.lexicon_beam import LexiconConfig as LexiconConfig
 from asr.ctc.lexicon_beam import LexiconDecoder as LexiconDecoder
 from asr.ctc.loss import BLANK as BLANK

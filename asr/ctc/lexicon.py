@@ -1,20 +1,17 @@
 """Lexicon of a word search: the words that may be found, and their spellings in token pieces."""
 
 import logging
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import NamedTuple
 
 from asr.data.text_corpus import text_lines
-from asr.lm.arpa import SENTENCE_BEGIN, SENTENCE_END, UNKNOWN, read_arpa
-from asr.lm.word_level import BINARY_MAGIC, load_word_lm, unigram_scores
+from asr.lm.word_level import is_kenlm_binary, known_words, words_of_arpa
 from asr.tokens.normaliser import normalise
 from asr.tokens.tokenizer import Tokenizer
 
 logger = logging.getLogger(__name__)
-
-_NO_WORDS = frozenset({SENTENCE_BEGIN, SENTENCE_END, UNKNOWN, UNKNOWN.upper()})
 
 
 class _Entry(NamedTuple):
@@ -68,12 +65,10 @@ def read_words(lm: Path, tokenizer: Tokenizer, *, lexicon: Path | None = None) -
             f"{'a folder' if lm.is_dir() else 'no file'}; give an ARPA file (.arpa, .arpa.gz) or "
             "kenlm's binary"
         )
-    with lm.open("rb") as stream:
-        is_binary = stream.read(len(BINARY_MAGIC)) == BINARY_MAGIC
     if lexicon is not None:
         entries = list(_lexicon_entries(lexicon, tokenizer))
-        known = _words_of_binary(lm, entries) if is_binary else words_of_arpa(lm)
-    elif is_binary:
+        known = known_words(lm, [(entry.text, entry.written) for entry in entries])
+    elif is_kenlm_binary(lm):
         raise ValueError(
             f"{lm}: expected a lexicon beside kenlm's binary, which cannot list its words, found "
             "none; give one, or the ARPA file"
@@ -82,62 +77,6 @@ def read_words(lm: Path, tokenizer: Tokenizer, *, lexicon: Path | None = None) -
         known = words_of_arpa(lm)
         entries = [_Entry(text, written, None) for text, written in known.items()]
     return _spell(entries, known, tokenizer, source=lexicon or lm)
-
-
-def words_of_arpa(path: Path) -> dict[str, str]:
-    """Find the words of a language model.
-
-    Args:
-        path: An ARPA file, plain or gzip-compressed.
-
-    Returns:
-        Each normalised form of one word, and the most probable word of that form.
-
-    Raises:
-        FileNotFoundError: There is no such file.
-        ValueError: It is damaged or no ARPA file.
-    """
-    model = read_arpa(path, highest_order=1)
-    best: dict[str, tuple[float, str]] = {}
-    words = not_one_word = 0
-    for word, log_prob in zip(model.words, model.orders[0].log_probs.tolist(), strict=True):
-        if word in _NO_WORDS:
-            continue
-        words += 1
-        text = normalise(word)
-        if not text or " " in text:
-            not_one_word += 1
-        elif text not in best or log_prob > best[text][0]:
-            best[text] = (log_prob, word)
-    clashing = words - not_one_word - len(best)
-    if clashing or not_one_word:
-        logger.info(
-            "%s: of %d words, %d are another form of a more probable one and %d are not one word",
-            path,
-            words,
-            clashing,
-            not_one_word,
-        )
-    return {text: word for text, (_, word) in best.items()}
-
-
-def _words_of_binary(path: Path, entries: Sequence[_Entry]) -> dict[str, str]:
-    """Each normalised form that the language model knows, and the most probable word of that form.
-
-    It can be asked for the probability of a word, not whether it knows it, and not what words it
-    has: asked for are words as the lexicon writes them and in capital, small and title letters, and
-    a word is known whose probability differs from the unknown word's.
-    """
-    forms: dict[str, list[str]] = {}
-    for text, written, _ in entries:
-        forms.setdefault(text, [text, text.lower(), text.title()]).append(written)
-    words = list(dict.fromkeys([UNKNOWN, *(word for each in forms.values() for word in each)]))
-    scores = unigram_scores(load_word_lm(path, words), len(words))
-    score_of = dict(zip(words, scores, strict=True))
-    known = {
-        text: [word for word in each if score_of[word] != scores[0]] for text, each in forms.items()
-    }
-    return {text: max(each, key=score_of.__getitem__) for text, each in known.items() if each}
 
 
 def _lexicon_entries(path: Path, tokenizer: Tokenizer) -> Iterator[_Entry]:

@@ -1,5 +1,7 @@
-"""N-gram language models over words: estimated into one ARPA file, loaded for the word search."""
+"""N-gram language models over words: estimated into one ARPA file, loaded, asked for text."""
 
+import logging
+import math
 from collections import Counter
 from collections.abc import Iterable, Sequence
 from pathlib import Path
@@ -7,12 +9,23 @@ from typing import Any
 
 import numpy as np
 
-from asr.lm.arpa import SENTENCE_BEGIN, SENTENCE_END, UNKNOWN, NgramModel, write_arpa
+from asr.lm.arpa import (
+    SENTENCE_BEGIN,
+    SENTENCE_END,
+    UNKNOWN,
+    NgramModel,
+    read_arpa,
+    write_arpa,
+)
 from asr.lm.estimate import estimate
+from asr.tokens.normaliser import normalise
+
+logger = logging.getLogger(__name__)
 
 _UNKNOWN_LABEL = 1
 # kenlm as packaged, which decoding reads the file with.
 _MAX_ORDER = 6
+_NO_WORDS = frozenset({SENTENCE_BEGIN, SENTENCE_END, UNKNOWN, UNKNOWN.upper()})
 
 
 def train_word_ngram(
@@ -122,3 +135,119 @@ def unigram_scores(model: Any, words: int) -> list[float]:  # noqa: ANN401 - see
     """
     no_context = model.start(True)
     return [model.score(no_context, word)[1] for word in range(words)]
+
+
+def is_kenlm_binary(path: Path) -> bool:
+    """Whether a file is kenlm's binary; other language models over words are ARPA files."""
+    with path.open("rb") as stream:
+        return stream.read(len(BINARY_MAGIC)) == BINARY_MAGIC
+
+
+def words_of_arpa(path: Path) -> dict[str, str]:
+    """Find the words of a language model.
+
+    Args:
+        path: An ARPA file, plain or gzip-compressed.
+
+    Returns:
+        Each normalised form of one word, and the most probable word of that form.
+
+    Raises:
+        FileNotFoundError: There is no such file.
+        ValueError: It is damaged or no ARPA file.
+    """
+    model = read_arpa(path, highest_order=1)
+    best: dict[str, tuple[float, str]] = {}
+    words = not_one_word = 0
+    for word, log_prob in zip(model.words, model.orders[0].log_probs.tolist(), strict=True):
+        if word in _NO_WORDS:
+            continue
+        words += 1
+        text = normalise(word)
+        if not text or " " in text:
+            not_one_word += 1
+        elif text not in best or log_prob > best[text][0]:
+            best[text] = (log_prob, word)
+    clashing = words - not_one_word - len(best)
+    if clashing or not_one_word:
+        logger.info(
+            "%s: of %d words, %d are another form of a more probable one and %d are not one word",
+            path,
+            words,
+            clashing,
+            not_one_word,
+        )
+    return {text: word for text, (_, word) in best.items()}
+
+
+def known_words(path: Path, words: Sequence[tuple[str, str]]) -> dict[str, str]:
+    """Find the forms that a language model has of words.
+
+    kenlm's binary can be asked for the probability of a word, not whether it knows it, and not what
+    words it has: asked for are words as given and in capital, small and title letters, and a word
+    is known whose probability differs from the unknown word's.
+
+    Args:
+        path: An ARPA file, plain or gzip-compressed, or kenlm's binary.
+        words: Pairs of a normalised word and the same word as it was written.
+
+    Returns:
+        The most probable word of the language model by its normalised form; of an ARPA file all
+        there are, of a binary those of `words` that it knows.
+
+    Raises:
+        FileNotFoundError: There is no such file, or the extra `lm` is not installed.
+        ValueError: The file is damaged.
+    """
+    if not is_kenlm_binary(path):
+        return words_of_arpa(path)
+    forms: dict[str, list[str]] = {}
+    for text, written in words:
+        forms.setdefault(text, [text, text.lower(), text.title()]).append(written)
+    asked = list(dict.fromkeys([UNKNOWN, *(form for each in forms.values() for form in each)]))
+    scores = unigram_scores(load_word_lm(path, asked), len(asked))
+    score_of = dict(zip(asked, scores, strict=True))
+    known = {
+        text: [form for form in each if score_of[form] != scores[0]] for text, each in forms.items()
+    }
+    return {text: max(each, key=score_of.__getitem__) for text, each in known.items() if each}
+
+
+def word_log_probs(path: Path, texts: Sequence[str]) -> list[float]:
+    """Score texts by a language model over words, each for itself.
+
+    Args:
+        path: An ARPA file, plain or gzip-compressed, or kenlm's binary.
+        texts: Normalised, words separated by single blanks.
+
+    Returns:
+        Natural log-probability of each text, its end included. A word that the model lacks has the
+        probability of the unknown word.
+
+    Raises:
+        FileNotFoundError: There is no such file, or the extra `lm` is not installed.
+        ValueError: The file is damaged, or knows no word of the texts.
+    """
+    words = sorted({word for text in texts for word in text.split()})
+    known = known_words(path, [(word, word) for word in words])
+    lacking = sum(word not in known for word in words)
+    if words and lacking == len(words):
+        raise ValueError(
+            f"{path}: expected a language model that knows words of the texts, found none of their "
+            f"{len(words)}; give one of their language, over words"
+        )
+    logger.info("%s: knows %d of %d words of the texts", path, len(words) - lacking, len(words))
+    asked = list(dict.fromkeys([UNKNOWN, *(known[word] for word in words if word in known)]))
+    places = {word: place for place, word in enumerate(asked)}
+    place_of = {word: places[known.get(word, UNKNOWN)] for word in words}
+    model = load_word_lm(path, asked)
+    log_probs = []
+    for text in texts:
+        state, total = model.start(False), 0.0
+        for word in text.split():
+            state, score = model.score(state, place_of[word])
+            total += score
+        total += model.finish(state)[1]
+        # kenlm's logarithms are to the base of 10.
+        log_probs.append(math.log(10) * total)
+    return log_probs

@@ -168,7 +168,7 @@ def test_words_that_a_lexicon_writes_in_mixed_letters(
     letters: Tokenizer, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     # kenlm reads this file as it does a binary; Attune is made to take it for one.
-    monkeypatch.setattr("asr.ctc.lexicon.BINARY_MAGIC", b"\n\\data\\")
+    monkeypatch.setattr("asr.lm.word_level.BINARY_MAGIC", b"\n\\data\\")
     words = ("FoX", "Dog", "dog", "hen")
     unigrams = [f"-0.{7 + number}\t{word}\t-0.1" for number, word in enumerate(words)]
     path = tmp_path / "a.arpa"

@@ -1,13 +1,14 @@
 """Language models over words, as kenlm reads them."""
 
 import math
+import re
 from pathlib import Path
 
 import kenlm
 import pytest
 
 from asr.lm.arpa import read_arpa
-from asr.lm.word_level import train_word_ngram
+from asr.lm.word_level import train_word_ngram, word_log_probs
 
 _SENTENCES = ["THE DOG BARKS", "THE FOX JUMPS", "A DOG JUMPS", "THE DOG", "A FOX BARKS"]
 
@@ -82,3 +83,28 @@ def test_mistakes(tmp_path: Path) -> None:
     out.touch()
     with pytest.raises(ValueError, match="expected a new file"):
         train_word_ngram(_SENTENCES, out, order=2)
+
+
+def test_texts_equal_kenlm(tmp_path: Path) -> None:
+    path = tmp_path / "words.arpa"
+    train_word_ngram([*_SENTENCES, "THE RARE CAT"], path, order=3, min_word_count=2)
+    model = kenlm.Model(str(path))
+    texts = ["THE DOG JUMPS", "THE CAT", "", "ZEBRA BARKS DOG"]
+    expected = [math.log(10) * model.score(text) for text in texts]
+    assert word_log_probs(path, texts) == pytest.approx(expected, rel=1e-5)
+
+
+def test_words_meet_in_their_normalised_form(tmp_path: Path) -> None:
+    upper, lower = tmp_path / "upper.arpa", tmp_path / "lower.arpa"
+    train_word_ngram(_SENTENCES, upper, order=2)
+    text = upper.read_text(encoding="utf-8")
+    for word in ("THE", "DOG", "BARKS", "FOX", "JUMPS", "A"):
+        text = re.sub(rf"\b{word}\b", word.lower(), text)
+    lower.write_text(text, encoding="utf-8")
+    assert word_log_probs(lower, ["A DOG BARKS"]) == word_log_probs(upper, ["A DOG BARKS"])
+
+
+def test_language_model_that_knows_no_word(tmp_path: Path) -> None:
+    train_word_ngram(_SENTENCES, tmp_path / "words.arpa", order=2)
+    with pytest.raises(ValueError, match="knows words of the texts, found none of their 2; give"):
+        word_log_probs(tmp_path / "words.arpa", ["EIN HUND"])
