@@ -1,6 +1,7 @@
-"""`asr lm`: from text to a language model, how well one predicts a text, and its weight."""
+"""`asr lm`: training of language models, perplexity, and weight tuning on n-best lists."""
 
 import json as json_format
+import sys
 from collections.abc import Iterator, Mapping, Sequence
 from itertools import chain
 from pathlib import Path
@@ -9,7 +10,6 @@ from typing import Annotated, Literal
 import typer
 
 from asr.cli.device_option import DeviceName
-from asr.cli.lm_rescore import rescore
 from asr.cli.lm_tune import tune
 from asr.cli.outputs import check_outputs
 from asr.cli.train import report_outcome
@@ -21,10 +21,24 @@ from asr.tokens.tokenizer import Tokenizer
 
 app = typer.Typer(
     no_args_is_help=True,
-    help="Train language models over pieces or words; score text, tune weights, rescore.",
+    help="Train language models over pieces or words; score text, tune weights.",
 )
 app.command()(tune)
-app.command()(rescore)
+
+
+@app.command(
+    hidden=True,
+    add_help_option=False,
+    context_settings={"allow_extra_args": True, "ignore_unknown_options": True},
+)
+def rescore() -> None:
+    """Name of `asr rescore` up to 0.1.0."""
+    print(
+        "error: expected `asr rescore HYP --add NAME=LM --out OUT`, found its former name, "
+        "`asr lm rescore`; see `asr rescore --help`",
+        file=sys.stderr,
+    )
+    raise typer.Exit(2)
 
 
 @app.command()

@@ -42,7 +42,6 @@ def pronounce(
         return
     if tokenizer is None:
         raise typer.BadParameter(f"expected --tokenizer with {source}, found none")
-    from asr.ctc import words_of_arpa
 
     words = words_of_arpa(source)
     spelled = Tokenizer.load(tokenizer)

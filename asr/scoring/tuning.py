@@ -1,9 +1,8 @@
-"""Weights of language models that make the n-best lists of a development set best."""
+"""Weight tuning: weights of scores with the fewest word errors on n-best lists of a dev set."""
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import product
-from typing import Literal
 
 import numpy as np
 from numpy.typing import NDArray
@@ -13,7 +12,13 @@ from asr.scoring.counts import ErrorCounts, count_errors_batch, pool
 from asr.scoring.intervals import Interval, rate_interval
 from asr.scoring.report import match_texts, name_ids, reference_texts
 from asr.transcripts.hypothesis import Alternative, Hypothesis
-from asr.transcripts.nbest import RescoringWeights, best_places
+from asr.transcripts.nbest import (
+    LengthUnit,
+    RescoringWeights,
+    best_places,
+    length_unit,
+    score_fields,
+)
 
 Floats = NDArray[np.float64]
 Integers = NDArray[np.int64]
@@ -63,13 +68,13 @@ class Tuning:
     """
 
     utterances: int
-    length_unit: Literal["token", "word"]
+    length_unit: LengthUnit
     decoded: WordErrors
     best: tuple[TunedWeights, ...]
 
 
 def tune(references: Sequence[Utterance], hypotheses: Mapping[str, Hypothesis]) -> Tuning:
-    """Find the weights whose best transcripts have the fewest word errors.
+    """Find the weights of n-best lists whose best transcripts have the fewest word errors.
 
     A grid over all weights is tried, then a finer one around its best. Among weights with the same
     number of errors those in the middle are the best.
@@ -83,7 +88,7 @@ def tune(references: Sequence[Utterance], hypotheses: Mapping[str, Hypothesis]) 
 
     Raises:
         ValueError: References and hypotheses do not fit together, an utterance has no n-best list,
-            or there is no score to weigh.
+            or lists hold no score to weigh.
     """
     said = reference_texts(references)
     texts = {name: hypothesis.text for name, hypothesis in hypotheses.items()}
@@ -95,7 +100,12 @@ def tune(references: Sequence[Utterance], hypotheses: Mapping[str, Hypothesis]) 
             "decode the manifest with --nbest"
         )
     nbests = [hypotheses[utterance.id].nbest for utterance in references]
-    names = _lm_names(nbests)
+    names = score_fields(nbests)
+    if not names:
+        raise ValueError(
+            "expected n-best lists with scores of a language model or another recogniser, found "
+            "none; decode with --lm, or add scores with `asr rescore`"
+        )
     errors = _errors(said, nbests)
 
     def total_errors(points: Floats) -> Integers:
@@ -112,36 +122,10 @@ def tune(references: Sequence[Utterance], hypotheses: Mapping[str, Hypothesis]) 
         best.append(TunedWeights(weights=weights, words=_word_errors(said, chosen)))
     return Tuning(
         utterances=len(references),
-        length_unit=_length_unit(nbests),
+        length_unit=length_unit(nbests),
         decoded=_word_errors(said, recognised),
         best=tuple(best),
     )
-
-
-def _lm_names(nbests: Sequence[Sequence[Alternative]]) -> list[str]:
-    """The scores of language models; that of a search without one is 0 throughout."""
-    names = {
-        name
-        for nbest in nbests
-        for alternative in nbest
-        for name, score in alternative.lm_scores.items()
-        if score != 0
-    }
-    if not names:
-        raise ValueError(
-            "expected n-best lists with scores of a language model, found none; decode with --lm"
-        )
-    return sorted(names)
-
-
-def _length_unit(nbests: Sequence[Sequence[Alternative]]) -> Literal["token", "word"]:
-    has_tokens = {alternative.tokens is not None for nbest in nbests for alternative in nbest}
-    if len(has_tokens) > 1:
-        raise ValueError(
-            "expected all n-best lists from one way to decode, found some of token pieces and some "
-            "of words; decode the manifest in one go"
-        )
-    return "token" if has_tokens == {True} else "word"
 
 
 def _errors(said: Sequence[str], nbests: Sequence[Sequence[Alternative]]) -> list[Integers]:

@@ -22,11 +22,7 @@ class Word:
 
 
 LM_SCORE = "lm_score"
-"""Name of the score by the language model of the search."""
-RESCORING_SCORE = "rescoring_score"
-"""Name of the score by a language model that was asked afterwards."""
-RECOGNISER_SCORE = "recogniser_score"
-"""Name of the score by another recogniser."""
+"""Key of the score by the language model of the search, named `lm`."""
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -1,30 +1,82 @@
-"""N-best rescoring: lists ranked anew under other weights and further scores."""
+"""N-best rescoring: further scores of the transcripts of n-best lists, and their order."""
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
+from typing import Literal, TypeAlias
 
 import numpy as np
 from numpy.typing import NDArray
 
-from asr.transcripts.hypothesis import Alternative, Hypothesis
+from asr.transcripts.hypothesis import LM_SCORE, Alternative, Hypothesis
 
 Nbest = tuple[Alternative, ...]
+LengthUnit: TypeAlias = Literal["token", "word"]
+
+_SUFFIX = "_score"
 
 
 @dataclass(frozen=True, kw_only=True)
 class RescoringWeights:
-    """What the parts of a score count.
+    """Weights of the parts of a score.
 
-    score = acoustic_score + blank_penalty_score + the sum of weight * score over language models
-    + length_bonus * length.
+    score = acoustic_weight * (acoustic_score + blank_penalty_score) + the sum of weight * score over
+    `lm_scores`    + length_bonus * length.
 
     Args:
-        lm_weights: Of each language model, by its name in `Alternative.lm_scores`.
+        lm_weights: Of each language model or other recogniser, by its key in
+            `Alternative.lm_scores`.
         length_bonus: Added for each unit of `Alternative.length`, a natural logarithm.
+        acoustic_weight: Of the recogniser that made the lists.
     """
 
     lm_weights: Mapping[str, float]
     length_bonus: float
+    acoustic_weight: float = 1.0
+
+
+def score_field(name: str) -> str:
+    """The key in `Alternative.lm_scores` of the scores of a name: `lm_score` of `lm`."""
+    return name + _SUFFIX
+
+
+def score_name(field: str) -> str:
+    """The name of the scores under a key of `Alternative.lm_scores`: `lm` of `lm_score`."""
+    return field.removesuffix(_SUFFIX)
+
+
+def score_fields(nbests: Iterable[Sequence[Alternative]]) -> list[str]:
+    """Keys of the scores that n-best lists hold beside the acoustic one.
+
+    Args:
+        nbests: The lists.
+
+    Returns:
+        Keys of `Alternative.lm_scores`, sorted. `lm_score` is among them only where it is not 0
+        throughout, as it is after a search without a language model.
+    """
+    alternatives = [each for nbest in nbests for each in nbest]
+    fields = {field for each in alternatives for field in each.lm_scores}
+    if not any(each.lm_scores.get(LM_SCORE) for each in alternatives):
+        fields.discard(LM_SCORE)
+    return sorted(fields)
+
+
+def length_unit(nbests: Iterable[Sequence[Alternative]]) -> LengthUnit:
+    """The unit that `Alternative.length` counts in n-best lists.
+
+    Args:
+        nbests: The lists.
+
+    Raises:
+        ValueError: It is not the same in all of them.
+    """
+    has_tokens = {alternative.tokens is not None for nbest in nbests for alternative in nbest}
+    if len(has_tokens) > 1:
+        raise ValueError(
+            "expected all n-best lists from one way to decode, found some of token pieces and some "
+            "of words; decode the manifest in one go"
+        )
+    return "token" if has_tokens == {True} else "word"
 
 
 def best_places(
@@ -44,9 +96,7 @@ def best_places(
     """
     names = list(weights[0].lm_weights)
     # (weights, part)
-    factors = np.array(
-        [[1.0, each.length_bonus, *(each.lm_weights[name] for name in names)] for each in weights]
-    )
+    factors = np.array([_factors(each, names) for each in weights])
     places = np.empty((len(nbests), len(weights)), dtype=np.int64)
     for item, nbest in enumerate(nbests):
         # (alternative, part)
@@ -63,7 +113,7 @@ def add_scores(
     Args:
         nbests: The lists.
         log_probs: From texts to their natural log-probabilities; asked once for each text.
-        name: Under which `Alternative.lm_scores` has them; it ends in `score`.
+        name: The name of the scores.
 
     Returns:
         The lists with the scores.
@@ -74,9 +124,9 @@ def add_scores(
 
 
 def with_scores(nbest: Nbest, scores: Sequence[float], name: str) -> Nbest:
-    """An n-best list with one more score of each transcript."""
+    """An n-best list with one more score of each transcript, under a name."""
     return tuple(
-        replace(each, lm_scores={**each.lm_scores, name: score})
+        replace(each, lm_scores={**each.lm_scores, score_field(name): score})
         for each, score in zip(nbest, scores, strict=True)
     )
 
@@ -94,7 +144,7 @@ def rank(hypothesis: Hypothesis, nbest: Nbest, weights: RescoringWeights) -> Hyp
         that of before.
     """
     names = list(weights.lm_weights)
-    factors = [1.0, weights.length_bonus, *weights.lm_weights.values()]
+    factors = _factors(weights, names)
     scores = [float(np.dot(_parts(each, names), factors)) for each in nbest]
     order = sorted(range(len(nbest)), key=lambda place: -scores[place])
     ranked = tuple(replace(nbest[place], score=scores[place]) for place in order)
@@ -106,6 +156,12 @@ def rank(hypothesis: Hypothesis, nbest: Nbest, weights: RescoringWeights) -> Hyp
         words=hypothesis.words if same else (),
         nbest=ranked,
     )
+
+
+def _factors(weights: RescoringWeights, names: Sequence[str]) -> list[float]:
+    """The factors of what `_parts` gives."""
+    lm_weights = (weights.lm_weights[name] for name in names)
+    return [weights.acoustic_weight, weights.length_bonus, *lm_weights]
 
 
 def _parts(alternative: Alternative, names: Sequence[str]) -> list[float]:

@@ -7,12 +7,8 @@ import pytest
 from typer.testing import CliRunner
 
 from asr.cli.lm import app
-from asr.data.manifest import Utterance, write_manifest
 from asr.lm.arpa import read_arpa
-from asr.lm.ngram import load_ngram
 from asr.tokens.tokenizer import Tokenizer
-from asr.transcripts.hypothesis import Alternative, Hypothesis
-from asr.transcripts.hypothesis_file import HypothesisRecord, read_records, write_hypotheses
 
 TEXT = "The lazy dog\na quick fox\nthe dog's fox\nthe fox jumps over a dog\n"
 
@@ -173,78 +169,13 @@ def test_memory_of_an_ngram_is_refused(text: Path, letters: Tokenizer, tmp_path:
     assert "sees nothing beyond a sentence" in str(result.exception)
 
 
-def test_rescore_then_tune(text: Path, letters: Tokenizer, tmp_path: Path) -> None:
-    text.write_text("the lazy dog\n" * 9)
-    assert CliRunner().invoke(app, train(text, letters, tmp_path / "lm")).exit_code == 0
-    nbest = tuple(
-        Alternative(text=words, score=score, acoustic_score=score, lm_scores={"lm_score": 0.0})
-        for words, score in (("THE LAZE DOG", -1.0), ("THE LAZY DOG", -2.0))
-    )
-    found = Hypothesis(text=nbest[0].text, score=-1.0, words=(), duration_seconds=1.0, nbest=nbest)
-    record = HypothesisRecord(id="x", hypothesis=found, audio_filepath=tmp_path / "a" / "x.wav")
-    write_hypotheses(tmp_path / "hyp.jsonl", [record])
-    command = ["rescore", str(tmp_path / "hyp.jsonl"), str(tmp_path / "lm")]
-    out = tmp_path / "b" / "rescored.jsonl"
-    result = CliRunner().invoke(app, [*command, "--out", str(out), "--rescoring-weight", "1"])
-    assert result.exit_code == 0, result.output
-    [rescored] = read_records(out)
-    assert rescored.audio_filepath == tmp_path / "a" / "x.wav"
-    assert rescored.hypothesis.text == "THE LAZY DOG"
-    oracle = kenlm.Model(str(tmp_path / "lm" / "ngram.arpa"))
-    pieces = [letters.pieces[label - 1] for label in letters.encode("THE LAZY DOG")]
-    expected = np.log(10) * oracle.score(" ".join(pieces))
-    scores = rescored.hypothesis.nbest[0].lm_scores
-    assert scores["rescoring_score"] == pytest.approx(expected, rel=1e-5)
-    assert rescored.hypothesis.score == pytest.approx(expected - 2, rel=1e-5)
-
-    utterance = Utterance(
-        id="x", audio_filepath=tmp_path / "x.wav", duration_seconds=1.0, text="the lazy dog"
-    )
-    write_manifest(tmp_path / "dev.jsonl", [utterance])
-    tuned = CliRunner().invoke(app, ["tune", str(out), "--ref", str(tmp_path / "dev.jsonl")])
-    assert "use: --rescoring-weight " in tuned.output
-
-
-def test_rescore_needs_nbest_lists(text: Path, letters: Tokenizer, tmp_path: Path) -> None:
-    assert CliRunner().invoke(app, train(text, letters, tmp_path / "lm")).exit_code == 0
-    (tmp_path / "hyp.jsonl").write_text('{"id": "x", "text": "A"}\n')
-    command = ["rescore", str(tmp_path / "hyp.jsonl"), str(tmp_path / "lm")]
-    result = CliRunner().invoke(app, [*command, "--out", str(tmp_path / "out.jsonl")])
-    assert "found 1 of 1 lines without; decode with --nbest" in str(result.exception)
-
-
-@pytest.mark.parametrize(
-    ("options", "weights"),
-    [
-        ([], (0.5, 0.0, 0.0)),
-        (["--rescoring-weight", "2", "--lm-weight", "3", "--length-bonus", "4"], (2.0, 3.0, 4.0)),
-        (["--word-score", "-1"], (0.5, 0.0, -1.0)),
-    ],
-)
-def test_rescoring_weighs_each_part_of_a_score(
-    *,
-    text: Path,
-    letters: Tokenizer,
-    tmp_path: Path,
-    options: list[str],
-    weights: tuple[float, float, float],
-) -> None:
-    lm, hyp, out = tmp_path / "lm", tmp_path / "h.jsonl", tmp_path / "o"
-    assert CliRunner().invoke(app, train(text, letters, lm)).exit_code == 0
-    nbest = (
-        Alternative(text="A LAZY DOG", score=-1.0, acoustic_score=-1.0, lm_scores={"lm_score": -7}),
-    )
-    found = Hypothesis(text="A LAZY DOG", score=-1, words=(), duration_seconds=1.0, nbest=nbest)
-    write_hypotheses(hyp, [HypothesisRecord(id="x", hypothesis=found)])
-    result = CliRunner().invoke(app, ["rescore", str(hyp), str(lm), "--out", str(out), *options])
-    assert result.exit_code == 0, result.output
-    labels = [np.array(letters.encode("A LAZY DOG"), dtype=np.int32)]
-    log_prob = float(load_ngram(lm).table.sentence_log_probs(labels)[0])
-    rescoring, search, bonus = weights
-    [record] = read_records(out)
-    # Three words, as the lists count no token pieces.
-    expected = -1.0 + rescoring * log_prob - 7 * search + 3 * bonus
-    assert record.hypothesis.score == pytest.approx(expected)
+def test_rescore_answers_with_its_new_name() -> None:
+    command = ["rescore", "hyp.jsonl", "lm", "--out", "o", "--lm-weight", "1"]
+    result = CliRunner().invoke(app, command)
+    assert result.exit_code == 2
+    assert result.stderr.count("\n") == 1
+    assert "error: expected `asr rescore HYP --add NAME=LM --out OUT`, found its" in result.stderr
+    assert "rescore" not in CliRunner().invoke(app, ["--help"]).output
 
 
 def test_rare_words_and_ngrams_of_words_are_left_out(tmp_path: Path) -> None:

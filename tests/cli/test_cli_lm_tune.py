@@ -44,16 +44,21 @@ def run(folder: Path, *more: str) -> str:
 def test_tune(tmp_path: Path, tokens: int | None, bonus: str) -> None:
     write(tmp_path, tokens=tokens)
     target = tmp_path / "new" / "tuned.json"
-    first, decoded, best, *_, use = run(tmp_path, "--json", str(target)).splitlines()
+    first, decoded, best, *_, decode, rescore = run(tmp_path, "--json", str(target)).splitlines()
     assert first == "3 utterances, 6 words; intervals of 95 % by utterance"
     assert decoded == "as decoded: WER 50.00 % no interval: the same in all"
     options = json.loads(target.read_text())["options"]
     assert list(options) == ["--lm-weight", bonus]
     assert options["--lm-weight"] > 0.5
-    shown = f"--lm-weight {options['--lm-weight']:g} {bonus} {options[bonus]:g}"
+    assert decode == (
+        f"use: asr decode --lm-weight {options['--lm-weight']:g} {bonus} {options[bonus]:g}"
+    )
+    shown = f"--weight lm={options['--lm-weight']:g} --weight length={options[bonus]:g}"
     assert best == f"{shown}: WER 0.00 % no interval: the same in all"
-    assert use == f"use: {shown}"
-    tuning = json.loads(target.read_text())["tuning"]
+    assert rescore == f"use: asr rescore {shown}"
+    record = json.loads(target.read_text())
+    assert record["weights"] == {"lm": options["--lm-weight"], "length": options[bonus]}
+    tuning = record["tuning"]
     assert tuning["utterances"] == 3
     assert tuning["decoded"]["counts"]["errors"] == 3
     assert [item["words"]["counts"]["rate"] for item in tuning["best"]] == [0.0, 0.5]
@@ -62,9 +67,11 @@ def test_tune(tmp_path: Path, tokens: int | None, bonus: str) -> None:
 
 def test_second_language_model(tmp_path: Path) -> None:
     write(tmp_path, tokens=3, scores=("lm_score", "rescore"))
-    use = run(tmp_path).splitlines()[-1]
-    assert use.startswith("use: --lm-weight ")
-    assert " --rescore-weight " in use
+    lines = run(tmp_path).splitlines()
+    assert lines[-1].startswith("use: asr rescore --weight lm=")
+    assert " --weight rescore=" in lines[-1]
+    # A search has no weight for the other.
+    assert not any(line.startswith("use: asr decode") for line in lines)
 
 
 def test_mistakes(tmp_path: Path) -> None:

@@ -4,7 +4,14 @@ from collections.abc import Sequence
 import pytest
 
 from asr.transcripts.hypothesis import Alternative, Hypothesis, Word
-from asr.transcripts.nbest import RescoringWeights, add_scores, best_places, rank
+from asr.transcripts.nbest import (
+    RescoringWeights,
+    add_scores,
+    best_places,
+    rank,
+    score_fields,
+    score_name,
+)
 
 
 def alternative(
@@ -91,7 +98,7 @@ def test_one_more_language_model_is_asked_once_for_each_text() -> None:
         (alternative("A B", -1.0, lm_score=-3.0), alternative("A", -2.0, lm_score=-3.0)),
         (alternative("A", -3.0, lm_score=-4.0),),
     ]
-    first, second = add_scores(nbests, log_probs, name="other_score")
+    first, second = add_scores(nbests, log_probs, name="other")
     assert asked == ["A B", "A"]
     assert [each.lm_scores for each in (*first, *second)] == [
         {"lm_score": -3.0, "other_score": -3.0},
@@ -124,3 +131,24 @@ def test_a_blank_penalty_counts_in_the_ranking() -> None:
     assert best_places([nbest], [weights()]).tolist() == [[1]]
     hypothesis = Hypothesis(text="A", score=0.0, words=(), duration_seconds=1.0)
     assert [item.score for item in rank(hypothesis, nbest, weights()).nbest] == [-0.5, -1.0]
+
+
+def test_rank_weighs_the_acoustic_score() -> None:
+    nbest = (alternative("A", -1.0, lm_score=-3.0), alternative("B", -2.0, lm_score=-1.0))
+    before = Hypothesis(text="A", score=-1.0, words=(), duration_seconds=1.0, nbest=nbest)
+    heavy = RescoringWeights(lm_weights={"lm_score": 1.0}, length_bonus=0.5, acoustic_weight=3.0)
+    # 3 * -1 - 3 + 0.5 and 3 * -2 - 1 + 0.5
+    assert [each.score for each in rank(before, nbest, heavy).nbest] == [-5.5, -6.5]
+    assert best_places([nbest], [heavy]).tolist() == [[0]]
+    # -1 - 3 + 0.5 and -2 - 1 + 0.5
+    light = RescoringWeights(lm_weights={"lm_score": 1.0}, length_bonus=0.5)
+    assert rank(before, nbest, light).text == "B"
+
+
+def test_scores_of_lists() -> None:
+    searched = [alternative("A", -1.0, lm_score=-1.0, other_score=0.0)]
+    plain = [alternative("A", -1.0, lm_score=0.0, other_score=0.0)]
+    assert score_fields([searched, plain]) == ["lm_score", "other_score"]
+    # A search without a language model gives 0 throughout; any other score is one, whatever it is.
+    assert score_fields([plain]) == ["other_score"]
+    assert [score_name(each) for each in ("lm_score", "rescore")] == ["lm", "rescore"]
