@@ -19,8 +19,8 @@ _SUFFIX = "_score"
 class RescoringWeights:
     """Weights of the parts of a score.
 
-    score = acoustic_weight * (acoustic_score + blank_penalty_score) + the sum of weight * score over
-    `lm_scores`    + length_bonus * length.
+    score = acoustic_weight * (acoustic_score + blank_penalty_score)
+    + the sum of weight * score over `lm_scores` + length_bonus * length.
 
     Args:
         lm_weights: Of each language model or other recogniser, by its key in

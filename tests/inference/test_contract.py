@@ -133,9 +133,14 @@ def test_alignment(model: TableModel, letters: Tokenizer) -> None:
 
 def test_rescoring(model: TableModel, letters: Tokenizer) -> None:
     audio = (speech("fox", letters).numpy(), RATE_HZ)
-    scores = text_log_probs(
-        audio, ["FOX", "BOX", "FOX " * 30], acoustic_model=model, tokenizer=letters
+    [found] = text_log_probs(
+        [audio],
+        [["FOX", "BOX", "FOX " * 30]],
+        acoustic_model=model,
+        tokenizer=letters,
+        batch_seconds=10.0,
     )
+    scores = found.log_probs
     assert scores[0] > scores[1] > scores[2] == IMPOSSIBLE
 
 
