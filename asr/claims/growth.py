@@ -11,7 +11,7 @@ from asr.claims.claim import Claim, Curve, Measurement, Thresholds
 from asr.claims.cost import operations, peak_bytes, wall_seconds
 from asr.claims.frame_model import frame_blocks
 from asr.model.attention import OFFLINE, Attention, build_attentions
-from asr.model.attention.heads import join_heads, split_heads
+from asr.model.attention.base import join_heads, split_heads
 from asr.model.attention.performer import orthogonal_features
 from asr.model.attention.reformer import ReformerAttention
 from asr.model.branches import Surroundings

@@ -1,4 +1,4 @@
-"""The contract that every attention mechanism keeps."""
+"""The contract that every attention mechanism keeps, and the split into heads."""
 
 from abc import ABC, abstractmethod
 from dataclasses import dataclass as plain_dataclass
@@ -212,3 +212,25 @@ class Attention(nn.Module, ABC):
                 f"{name}: expected a chunk and left context in multiples of the dilation "
                 f"{can.period}, found {mode.chunk_frames} and {mode.left_frames} frames"
             )
+
+
+def split_heads(x: Tensor, *, parts: int, heads: int) -> tuple[Tensor, ...]:
+    """Split a joint projection into parts of (batch, head, time, head_dim).
+
+    Args:
+        x: (batch, time, parts * head * head_dim).
+        parts: How many projections lie side by side.
+        heads: Number of heads.
+
+    Returns:
+        `parts` tensors.
+    """
+    batch, time, width = x.shape
+    split = x.view(batch, time, parts, heads, width // (parts * heads))
+    # (batch, time, part, head, head_dim)
+    return split.permute(2, 0, 3, 1, 4).unbind(0)
+
+
+def join_heads(x: Tensor) -> Tensor:
+    """(batch, head, time, head_dim) to (batch, time, feature)."""
+    return x.transpose(1, 2).flatten(2)

@@ -15,9 +15,8 @@ from asr.model.attention.columns import (
     Window,
     WindowColumns,
 )
-from asr.model.attention.exponential import offsets
 from asr.model.attention.geometry import Geometry, window_geometry
-from asr.model.attention.masks import allowed_by_mode, penalty
+from asr.model.attention.masks import allowed_by_mode, offsets, penalty
 from asr.model.attention.position_scores import PositionScores
 from asr.model.attention.softmax_config import SoftmaxConfig
 from asr.model.dropout import Dropout

@@ -3,8 +3,8 @@
 import torch
 from torch import Tensor, nn
 
+from asr.model.attention.base import split_heads
 from asr.model.attention.columns import FixedColumns, Keys
-from asr.model.attention.heads import split_heads
 
 
 class GlobalFrames(nn.Module):

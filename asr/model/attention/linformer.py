@@ -15,8 +15,9 @@ from asr.model.attention.base import (
     AttentionState,
     Capabilities,
     Mode,
+    join_heads,
+    split_heads,
 )
-from asr.model.attention.heads import join_heads, split_heads
 from asr.model.dropout import Dropout
 from asr.schema import STRICT
 

@@ -16,8 +16,9 @@ from asr.model.attention.base import (
     AttentionState,
     Capabilities,
     Mode,
+    join_heads,
+    split_heads,
 )
-from asr.model.attention.heads import join_heads, split_heads
 from asr.schema import STRICT
 
 _SEED = 40961

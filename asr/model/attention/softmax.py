@@ -13,13 +13,13 @@ from asr.model.attention.base import (
     Capabilities,
     Mode,
     ParameterGroup,
+    join_heads,
+    split_heads,
 )
 from asr.model.attention.columns import FixedColumns, Keys
 from asr.model.attention.engine import Job, Reach, attend_in_phases
-from asr.model.attention.exponential import in_pattern
 from asr.model.attention.global_frames import GlobalFrames
-from asr.model.attention.heads import join_heads, split_heads
-from asr.model.attention.masks import allowed_by_mode
+from asr.model.attention.masks import allowed_by_mode, in_pattern
 from asr.model.attention.persistent import PersistentVectors
 from asr.model.attention.position_scores import PositionScores
 from asr.model.attention.projections import CausalProjection, LinearProjection

@@ -6,7 +6,7 @@ import torch
 from torch import Tensor
 
 from asr.model.attention import build_attentions
-from asr.model.attention.heads import join_heads, split_heads
+from asr.model.attention.base import join_heads, split_heads
 from asr.model.attention.positions import alibi_slopes
 from asr.model.attention.softmax import SoftmaxAttention
 from asr.model.encoders.base import parse_attention

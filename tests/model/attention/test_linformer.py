@@ -10,7 +10,7 @@ from torch import Tensor, nn
 from torch.utils.flop_counter import FlopCounterMode
 
 from asr.model.attention import Attention, build_attentions
-from asr.model.attention.heads import join_heads, split_heads
+from asr.model.attention.base import join_heads, split_heads
 from asr.model.attention.linformer import LinformerAttention
 from asr.model.encoders.base import parse_attention
 

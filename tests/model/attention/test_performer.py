@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 
 from asr.model.attention import OFFLINE, Mode, build_attentions, causal, chunked
-from asr.model.attention.heads import join_heads, split_heads
+from asr.model.attention.base import join_heads, split_heads
 from asr.model.attention.performer import PerformerAttention, orthogonal_features
 from asr.model.encoders.base import parse_attention
 

@@ -5,9 +5,8 @@ import torch
 from torch import Tensor, nn
 
 from asr.model.attention import build_attentions, causal, chunked
-from asr.model.attention.hashing import RotationHash
-from asr.model.attention.heads import join_heads, split_heads
-from asr.model.attention.reformer import ReformerAttention
+from asr.model.attention.base import join_heads, split_heads
+from asr.model.attention.reformer import ReformerAttention, RotationHash
 from asr.model.encoders.base import parse_attention
 
 _WIDTH, _HEADS = 32, 2
