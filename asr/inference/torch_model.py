@@ -10,7 +10,7 @@ from asr.ctc import CtcModel
 from asr.features.frontend import Frontend
 from asr.inference.acoustic_model import Posteriors
 from asr.model.attention import OFFLINE, Attention, Mode
-from asr.model.attention.engine import SCORES_AT_ONCE
+from asr.model.attention.softmax_blocks import SCORES_AT_ONCE
 from asr.model.encoders import EncoderState
 
 _FLOAT_BYTES = 4

@@ -14,7 +14,7 @@ from torch.utils import _pytree as pytree
 from asr.data.token_stream import join_sentences
 from asr.lm.scorer import Scorer
 from asr.model.attention import causal
-from asr.model.attention.softmax_state import SoftmaxState
+from asr.model.attention.softmax import SoftmaxState
 from asr.model.language_model import BOUNDARY, LanguageModel, LanguageModelState
 from asr.tokens.tokenizer import Tokenizer
 

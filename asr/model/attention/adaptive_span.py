@@ -5,8 +5,7 @@ from typing import Literal
 
 from pydantic.dataclasses import dataclass
 
-from asr.model.attention.softmax_config import SoftmaxConfig
-from asr.model.attention.span import SpanConfig
+from asr.model.attention.softmax_config import SoftmaxConfig, SpanConfig
 from asr.schema import STRICT
 
 

@@ -1,12 +1,14 @@
-"""What scores know of positions: ALiBi's bias and Transformer-XL's relative term."""
+"""What scores know of positions: ALiBi, Transformer-XL's relative term and learned spans."""
 
+import math
 from typing import Literal
 
 import torch
 from torch import Tensor, nn
 
-from asr.model.attention.geometry import Geometry
 from asr.model.attention.masks import FORBIDDEN
+from asr.model.attention.softmax_config import SoftmaxConfig, SpanConfig
+from asr.model.attention.windows import Geometry
 from asr.model.positions import sinusoids
 
 
@@ -116,3 +118,166 @@ def _own_distances(scores: Tensor, *, columns: int) -> Tensor:
     return scores.as_strided(
         (*scores.shape[:-1], columns), (*outer, row_stride - stride, stride), (rows - 1) * stride
     )
+
+
+class AdaptiveSpan(nn.Module):
+    """A soft mask of learned width for each head and side: min(max((R + z - x) / R, 0), 1).
+
+    Its logarithm is added to the scores, which is the same as multiplying the weights and
+    normalising them again, without losing the digits of heads that keep little of the mass.
+
+    Source: Sukhbaatar et al. 2019 (Adaptive Attention Span), equations 3 to 5; a span for each side
+    is this project's.
+    """
+
+    def __init__(self, config: SpanConfig, *, heads: int) -> None:
+        super().__init__()
+        self.config = config
+        # Of the longest span; (side, head), the past first.
+        self.fraction = nn.Parameter(torch.full((2, heads), config.initial_fraction))
+        self._window = self._reach([config.initial_fraction] * 2)
+        self.register_load_state_dict_post_hook(_after_loading)  # type: ignore[no-untyped-call]
+
+    @property
+    def window_frames(self) -> tuple[int, int]:
+        """Farthest frame with a weight, before and after, over all heads."""
+        if not torch.compiler.is_exporting():
+            self._window = self._measure()
+        return self._window
+
+    def _measure(self) -> tuple[int, int]:
+        fraction = self.fraction.detach()
+        # Where weights are shared among processes, each holds a part.
+        whole = fraction.full_tensor() if hasattr(fraction, "full_tensor") else fraction
+        return self._reach(whole.amax(dim=1).tolist())
+
+    def _reach(self, fractions: list[float]) -> tuple[int, int]:
+        """Farthest frames with a weight when these are the longest spans on both sides."""
+        longest, ramp = self.config.max_frames, self.config.ramp_frames
+        before, after = (math.ceil(fraction * longest) + ramp - 1 for fraction in fractions)
+        return before, after
+
+    def forward(self, distance: Tensor, heads: slice) -> Tensor:
+        """Logarithm of the mask of some heads, (head, *distance), at distances i - j."""
+        spans = self.fraction[:, heads] * self.config.max_frames
+        past, future = spans.view(2, -1, *[1] * distance.dim()).unbind(0)
+        span = torch.where(distance >= 0, past, future)
+        ramp = 1 + (span - distance.abs()) / self.config.ramp_frames
+        inside = ramp > 0
+        return torch.where(inside, torch.where(inside, ramp, 1.0).clamp(max=1).log(), FORBIDDEN)
+
+    def loss(self) -> Tensor:
+        """Penalty on the mean span, a scalar."""
+        return self.config.loss_weight * self.config.max_frames * self.fraction.mean(dim=1).sum()
+
+    @torch.no_grad()
+    def after_step(self) -> None:
+        """Keep the spans between nothing and the longest."""
+        self.fraction.clamp_(0, 1)
+        self._window = self._measure()
+
+
+def _after_loading(span: AdaptiveSpan, _: object) -> None:
+    # No method: a copy of the module would call that of the original.
+    span.after_step()
+
+
+class PositionScores(nn.Module):
+    """The terms that a config asks for."""
+
+    def __init__(self, config: SoftmaxConfig, *, width: int, heads: int) -> None:
+        super().__init__()
+        self.alibi = self.relative = self.span = None
+        if config.positions == "alibi":
+            self.alibi = AlibiBias(heads=heads, sides=config.alibi_sides)
+        if config.positions == "relative":
+            self.relative = RelativePositions(width=width, heads=heads)
+            self.content_bias = nn.Parameter(torch.zeros(heads, width // heads))
+        if config.span is not None:
+            self.span = AdaptiveSpan(config.span, heads=heads)
+
+    def with_content_bias(self, query: Tensor) -> Tensor:
+        """Queries of all heads plus u, where positions are relative."""
+        if self.relative is not None:
+            query = query + self.content_bias.unsqueeze(1)
+        return query
+
+    def content_query(self, query: Tensor, heads: slice) -> Tensor:
+        """Scaled queries (batch, head, block, time, head_dim), with u if positions are relative."""
+        if self.relative is not None:
+            query = query + self.content_bias[heads, None, None].to(query.dtype)
+        scaled: Tensor = query * query.shape[-1] ** -0.5
+        return scaled
+
+    def forward(
+        self,
+        scores: Tensor,
+        query: Tensor,
+        geometry: Geometry,
+        *,
+        heads: slice,
+    ) -> Tensor:
+        """Add to scores of content.
+
+        Args:
+            scores: (batch, head, block, time, column).
+            query: (batch, head, block, time, head_dim), not scaled.
+            geometry: Where the queries and keys of a block are.
+            heads: Which heads they are.
+
+        Returns:
+            The shape of `scores`.
+        """
+        if self.relative is not None:
+            scores += self.relative(query, geometry, heads=heads)
+        biases = self._all_biases(geometry, heads)
+        if biases:
+            # In float32, whatever the product's type: biases of far frames differ by little.
+            scores = scores.float()
+        for bias in biases:
+            scores += bias
+        return scores
+
+    def bias(self, query: Tensor, geometry: Geometry, *, heads: slice) -> Tensor | None:
+        """What `forward` adds: (batch or 1, head, block, time, column); None is nothing."""
+        terms = [bias.unsqueeze(0) for bias in self._all_biases(geometry, heads)]
+        if self.relative is not None:
+            terms.append(self.relative(query, geometry, heads=heads))
+        return sum(terms[1:], start=terms[0]) if terms else None
+
+    def _all_biases(self, geometry: Geometry, heads: slice) -> list[Tensor]:
+        """What does not depend on queries: (head or 1, 1, time, column) float32."""
+        biases = self._own_biases(geometry, heads)
+        if geometry.penalty is not None:
+            biases.append(geometry.penalty)
+        return [bias.unsqueeze(1) for bias in biases]
+
+    @property
+    def _has_biases(self) -> bool:
+        return self.alibi is not None or self.span is not None
+
+    def _own_biases(self, geometry: Geometry, heads: slice) -> list[Tensor]:
+        """ALiBi and learned spans of a block: (head, time, column) float32."""
+        if torch.compiler.is_exporting():
+            # An exported window would hold for one length alone.
+            return self._biases(geometry.distance, heads)
+        columns = geometry.key_frames.shape[0]
+        biases = self._biases(geometry.distances, heads) if self._has_biases else []
+        # (head, distance)
+        return [bias.unfold(1, columns, 1).flip(1) for bias in biases]
+
+    def _biases(self, distance: Tensor, heads: slice) -> list[Tensor]:
+        """ALiBi and learned spans, as far as there are any: (head, *distance) float32."""
+        return [term(distance, heads) for term in (self.alibi, self.span) if term is not None]
+
+    def reference(self, query: Tensor, distance: Tensor) -> Tensor:
+        """The terms at distances i - j (time, key_time): (1 or batch, head, time, key_time)."""
+        biases = self._biases(distance, slice(None))
+        total = sum(biases, start=torch.zeros(query.shape[1], *distance.shape))
+        if self.relative is not None:
+            total = total + self.relative.reference(query, distance)
+        return total.view(-1, *total.shape[-3:])
+
+    def losses(self) -> dict[str, Tensor]:
+        """Auxiliary losses by name."""
+        return {} if self.span is None else {"span": self.span.loss()}

@@ -1,6 +1,7 @@
-"""Every attention that is a softmax over chosen keys, by one engine."""
+"""Softmax attention over chosen keys: its projections, its state and its naive reference."""
 
 import math
+from typing import NamedTuple
 
 import torch
 from torch import Tensor, nn
@@ -16,17 +17,89 @@ from asr.model.attention.base import (
     join_heads,
     split_heads,
 )
-from asr.model.attention.columns import FixedColumns, Keys
-from asr.model.attention.engine import Job, Reach, attend_in_phases
-from asr.model.attention.global_frames import GlobalFrames
+from asr.model.attention.keys import FixedColumns, GlobalFrames, Keys, PersistentVectors
 from asr.model.attention.masks import allowed_by_mode, in_pattern
-from asr.model.attention.persistent import PersistentVectors
-from asr.model.attention.position_scores import PositionScores
-from asr.model.attention.projections import CausalProjection, LinearProjection
-from asr.model.attention.reference import naive_attention
+from asr.model.attention.positions import PositionScores
+from asr.model.attention.softmax_blocks import Job, Reach, attend_in_phases
 from asr.model.attention.softmax_config import SoftmaxConfig, dilations_of_heads, window_of_layer
-from asr.model.attention.softmax_state import SoftmaxState
 from asr.model.dropout import Dropout
+
+
+class CausalProjection(nn.Module):
+    """Queries and keys by a causal convolution over time, values by a linear map.
+
+    Source: Li et al. 2019 (LogSparse Transformer), section 4.1.
+    """
+
+    def __init__(self, *, width: int, kernel: int) -> None:
+        super().__init__()
+        self.kernel = kernel
+        self.query_key = nn.Linear(kernel * width, 2 * width)
+        self.value = nn.Linear(width, width)
+
+    def forward(self, x: Tensor, tail: Tensor) -> Tensor:
+        """Project.
+
+        Args:
+            x: (batch, time, feature).
+            tail: The kernel - 1 frames before `x`; zeros at the start.
+
+        Returns:
+            (batch, time, 3 * feature): query, key, value.
+        """
+        frames = torch.cat([tail, x], dim=1).unfold(1, self.kernel, 1)
+        # (batch, time, feature, kernel)
+        return torch.cat([self.query_key(frames.flatten(2)), self.value(x)], dim=2)
+
+
+class LinearProjection(nn.Linear):
+    """Queries, keys and values by one linear map, with the call of CausalProjection."""
+
+    def __init__(self, *, width: int) -> None:
+        super().__init__(width, 3 * width)
+
+    def forward(self, x: Tensor, tail: Tensor) -> Tensor:  # type: ignore[override]
+        """Project (batch, time, feature); no frame before is needed."""
+        return super().forward(x)
+
+
+class SoftmaxState(NamedTuple):
+    """What was seen before: keys, values (batch, head, time, head_dim), validity and input tail."""
+
+    key: Tensor
+    value: Tensor
+    valid: Tensor
+    tail: Tensor
+
+    def select(self, index: Tensor) -> "SoftmaxState":
+        """The state of some items."""
+        return SoftmaxState(*(tensor.index_select(0, index) for tensor in self))
+
+
+def naive_attention(
+    query: Tensor, key: Tensor, value: Tensor, *, allowed: Tensor, bias: Tensor | None = None
+) -> Tensor:
+    """Softmax attention, written as the equation reads.
+
+    Args:
+        query: (batch, head, time, head_dim), not scaled.
+        key: (batch, head, key_time, head_dim).
+        value: (batch, head, key_time, head_dim).
+        allowed: Bool, broadcastable to (batch, head, time, key_time); True where attention is
+            allowed.
+        bias: Added to the scaled scores, broadcastable like `allowed`.
+
+    Returns:
+        (batch, head, time, head_dim); zero for a query that may attend to nothing.
+
+    Source: Vaswani et al. 2017, equation 1.
+    """
+    scores = query.float() @ key.float().transpose(-2, -1) / query.shape[-1] ** 0.5
+    if bias is not None:
+        scores = scores + bias
+    scores = scores.masked_fill(~allowed, float("-inf"))
+    weights = torch.softmax(scores, dim=-1).masked_fill(~allowed.any(dim=-1, keepdim=True), 0.0)
+    return weights @ value.float()
 
 
 class SoftmaxAttention(Attention):

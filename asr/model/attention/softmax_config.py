@@ -1,4 +1,4 @@
-"""The settings of every attention that is a softmax over chosen keys."""
+"""Settings of softmax attention: the axes along which its words differ."""
 
 from typing import Literal
 
@@ -6,8 +6,23 @@ from pydantic import Field
 from pydantic.dataclasses import dataclass
 
 from asr.model.attention.base import AttentionConfig
-from asr.model.attention.span import SpanConfig
 from asr.schema import STRICT
+
+
+@dataclass(frozen=True, kw_only=True, config=STRICT)
+class SpanConfig:
+    """How far heads may learn to look."""
+
+    max_frames: int = Field(default=1024, gt=0)
+    """Longest span on either side, in encoder frames."""
+    ramp_frames: int = Field(default=32, gt=0)
+    """Frames over which the mask falls from one to zero beyond the span (R in the paper)."""
+    initial_fraction: float = Field(default=0.0, ge=0, le=1)
+    """Span at the start, as a fraction of the longest."""
+    loss_weight: float = Field(default=2e-6, ge=0)
+    """Loss for each frame of span, averaged over heads and summed over sides and layers."""
+    rate_factor: float = Field(default=1.0, gt=0)
+    """Learning rate of the spans as a multiple of the others'."""
 
 
 @dataclass(frozen=True, kw_only=True, config=STRICT)

@@ -79,7 +79,7 @@ def test_trains_after_decoding(word: str) -> None:
 
 
 def test_drops_alike_with_and_without_gradients(word: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("asr.model.attention.engine.SCORES_AT_ONCE", 1)
+    monkeypatch.setattr("asr.model.attention.softmax_blocks.SCORES_AT_ONCE", 1)
     attention, outputs = _attention(word, dropout=0.5).train(), []
     for with_gradients in (True, False):
         torch.manual_seed(2)

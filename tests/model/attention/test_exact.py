@@ -7,7 +7,7 @@ import torch
 
 from asr.model.attention import causal, chunked
 from asr.model.attention.positions import AlibiBias, alibi_slopes
-from asr.model.attention.reference import naive_attention
+from asr.model.attention.softmax import naive_attention
 from tests.model.attention.oracles import (
     HEAD_DIM,
     HEADS,

@@ -7,7 +7,7 @@ import torch
 from torch import Tensor, nn
 
 from asr.model.attention import OFFLINE, Attention, build_attentions
-from asr.model.attention.global_frames import GlobalFrames
+from asr.model.attention.keys import GlobalFrames
 from asr.model.attention.linformer import LinformerAttention
 from asr.model.attention.performer import PerformerAttention
 from asr.model.attention.positions import AlibiBias

@@ -8,7 +8,7 @@ from torch import Tensor
 
 from asr.model.attention import OFFLINE, Mode, build_attentions, causal, chunked
 from asr.model.attention.base import split_heads
-from asr.model.attention.global_frames import GlobalFrames
+from asr.model.attention.keys import GlobalFrames
 from asr.model.encoders.base import parse_attention
 from tests.model.attention.oracles import (
     HEAD_DIM,

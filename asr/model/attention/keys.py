@@ -1,12 +1,13 @@
 """Groups of keys that queries score and whose values they mix; one softmax spans several groups."""
 
-from dataclasses import dataclass
-from typing import NamedTuple, Protocol
+from typing import Literal, NamedTuple, Protocol
 
 import torch
 from torch import Tensor, nn
 
+from asr.model.attention.base import split_heads
 from asr.model.attention.masks import FORBIDDEN, penalty
+from asr.model.attention.windows import Window
 
 
 class Keys(NamedTuple):
@@ -37,36 +38,6 @@ class Columns(Protocol):
     def mix(self, weights: Tensor) -> Tensor:
         """Values (batch, head, block, row, head_dim), weighted by the shape of the scores."""
         ...
-
-
-@dataclass(frozen=True, kw_only=True)
-class Window:
-    """Blocks of queries and the keys around each.
-
-    Args:
-        rows: Queries in a block.
-        before: Keys before a block's first query.
-        after: Keys after a block's last query.
-        is_whole: Whether one block holds all queries and keys.
-    """
-
-    rows: int
-    before: int
-    after: int
-    is_whole: bool = False
-
-    @property
-    def columns(self) -> int:
-        """Keys of a block."""
-        return self.before + self.rows + self.after
-
-    def query_frames(self, device: torch.device) -> Tensor:
-        """Frames of a block's queries, counted from its first: (row,)."""
-        return torch.arange(self.rows, device=device)
-
-    def key_frames(self, device: torch.device) -> Tensor:
-        """Frames of a block's keys, counted from its first query: (column,)."""
-        return torch.arange(self.columns, device=device) - self.before
 
 
 class WindowColumns:
@@ -243,3 +214,86 @@ class FixedColumns:
     def mix(self, weights: Tensor) -> Tensor:
         """Mix; see Columns."""
         return weights @ self.value.unsqueeze(2)
+
+
+class PersistentVectors(nn.Module):
+    """Learned key-value pairs of each head, under the same softmax as the frames.
+
+    They are stored small and multiplied by the root of their size, which raises their learning
+    rate. They have no positions.
+
+    Source: Sukhbaatar et al. 2019 (Augmenting Self-attention with Persistent Memory), section 3.
+    """
+
+    def __init__(self, count: int | Literal["feed_forward"], *, width: int, heads: int) -> None:
+        super().__init__()
+        # A feed-forward module of the usual four times the width has as many parameters.
+        count = 4 * width if count == "feed_forward" else count
+        head_dim = width // heads
+        self.key = nn.Parameter(torch.randn(heads, count, head_dim) * head_dim**-0.5)
+        self.value = nn.Parameter(torch.randn(heads, count, head_dim) * count**-0.5)
+
+    def columns(self, heads: slice, dtype: torch.dtype) -> FixedColumns:
+        """The vectors of some heads."""
+        _, count, head_dim = self.key.shape
+        key = self.key[heads] * head_dim**0.5
+        value = self.value[heads] * count**0.5
+        return FixedColumns(key.unsqueeze(0).to(dtype), value.unsqueeze(0).to(dtype))
+
+    def pairs(self) -> tuple[Tensor, Tensor]:
+        """Keys and values as they are used: (1, head, vector, head_dim)."""
+        columns = self.columns(slice(None), self.key.dtype)
+        return columns.key, columns.value
+
+
+class GlobalFrames(nn.Module):
+    """A fixed number of frames, spread evenly over each utterance, with projections of their own.
+
+    Source: Beltagy et al. 2020, section 3.1; evenly spread, since frames have no [CLS] among them.
+    """
+
+    def __init__(self, *, count: int, width: int, heads: int, dropout: float) -> None:
+        super().__init__()
+        self.count, self.heads, self.dropout = count, heads, dropout
+        self.query_key_value = nn.Linear(width, 3 * width)
+
+    def places(self, valid_mask: Tensor) -> Tensor:
+        """Which frames are global: (batch, count) int64; short utterances repeat some."""
+        numbers = torch.arange(self.count, device=valid_mask.device)
+        return valid_mask.sum(dim=1, keepdim=True) * numbers // self.count
+
+    def marks(self, valid_mask: Tensor) -> Tensor:
+        """Where the global frames are: (batch, time) bool."""
+        return torch.zeros_like(valid_mask).scatter(1, self.places(valid_mask), value=True)
+
+    def columns(self, keys: Keys, places: Tensor) -> tuple[Keys, FixedColumns]:
+        """The keys with the global ones taken out, and these."""
+        index = places[:, None, :, None].expand(-1, *keys.key.shape[1:2], -1, keys.key.shape[3])
+        fixed = FixedColumns(
+            keys.key.gather(2, index),
+            keys.value.gather(2, index),
+            _is_first(places) & keys.valid.gather(1, places),
+        )
+        return keys._replace(valid=keys.valid & ~self.marks(keys.valid)), fixed
+
+    def overwrite(self, context: Tensor, x: Tensor, valid_mask: Tensor, places: Tensor) -> Tensor:
+        """Put what the global frames gather into the context (batch, head, time, head_dim)."""
+        query, key, value = split_heads(self.query_key_value(x), parts=3, heads=self.heads)
+        index = places[:, None, :, None].expand(-1, self.heads, -1, query.shape[3])
+        gathered = nn.functional.scaled_dot_product_attention(
+            query.gather(2, index),
+            key,
+            value,
+            attn_mask=valid_mask[:, None, None, :],
+            dropout_p=self.dropout if self.training else 0.0,
+        )
+        # Repeated places go to a spare frame: a scatter's gradient needs different ones.
+        time = context.shape[2]
+        index = torch.where(_is_first(places), places, time)[:, None, :, None].expand_as(index)
+        padded = nn.functional.pad(context, (0, 0, 0, 1))
+        return padded.scatter(2, index, gathered.to(context.dtype))[:, :, :time]
+
+
+def _is_first(places: Tensor) -> Tensor:
+    """Which of the places, which ascend, are no repetition of the one before."""
+    return nn.functional.pad(places[:, 1:] != places[:, :-1], (1, 0), value=True)

@@ -1,4 +1,4 @@
-"""One softmax over groups of keys, for blocks of queries."""
+"""Softmax over groups of keys, computed block by block of queries."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
@@ -7,18 +7,11 @@ import torch
 from torch import Tensor, nn
 
 from asr.model.attention.base import Mode
-from asr.model.attention.columns import (
-    Columns,
-    Keys,
-    OffsetColumns,
-    WholeColumns,
-    Window,
-    WindowColumns,
-)
-from asr.model.attention.geometry import Geometry, window_geometry
+from asr.model.attention.keys import Columns, Keys, OffsetColumns, WholeColumns, WindowColumns
 from asr.model.attention.masks import allowed_by_mode, offsets, penalty
-from asr.model.attention.position_scores import PositionScores
+from asr.model.attention.positions import PositionScores
 from asr.model.attention.softmax_config import SoftmaxConfig
+from asr.model.attention.windows import Geometry, Window, window_geometry
 from asr.model.dropout import Dropout
 
 # Where no gradient is needed, inputs go in slices of queries: so many that a CPU's cache holds the

@@ -1,14 +1,45 @@
-"""Where the queries and keys of a block are, and which of them may attend."""
+"""Blocks of queries, the window of keys around each, and the distances between them."""
 
+from dataclasses import dataclass
 from functools import lru_cache
 
 import torch
 from torch import Tensor
 
 from asr.model.attention.base import Mode
-from asr.model.attention.columns import Window
 from asr.model.attention.masks import allowed_by_mode, penalty, within
 from asr.model.positions import sinusoids
+
+
+@dataclass(frozen=True, kw_only=True)
+class Window:
+    """Blocks of queries and the keys around each.
+
+    Args:
+        rows: Queries in a block.
+        before: Keys before a block's first query.
+        after: Keys after a block's last query.
+        is_whole: Whether one block holds all queries and keys.
+    """
+
+    rows: int
+    before: int
+    after: int
+    is_whole: bool = False
+
+    @property
+    def columns(self) -> int:
+        """Keys of a block."""
+        return self.before + self.rows + self.after
+
+    def query_frames(self, device: torch.device) -> Tensor:
+        """Frames of a block's queries, counted from its first: (row,)."""
+        return torch.arange(self.rows, device=device)
+
+    def key_frames(self, device: torch.device) -> Tensor:
+        """Frames of a block's keys, counted from its first query: (column,)."""
+        return torch.arange(self.columns, device=device) - self.before
+
 
 # Pairs of a block up to which its geometry is kept for the next layers and chunks.
 _KEPT_PAIRS = 1 << 18
