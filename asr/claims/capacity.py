@@ -26,8 +26,8 @@ from asr.model.branches import (
     Branch,
     ConvolutionBranch,
     FeedForwardBranch,
+    FrameContext,
     LongShortBranch,
-    Surroundings,
 )
 from asr.model.convolution import ConvolutionModule
 from asr.model.encoders.base import parse_attention
@@ -124,9 +124,9 @@ def _lite_transformer(seed: int, thresholds: Thresholds) -> Measurement:
         train(model, noisy_segments, time=96, seed=seed)
     losses = [loss_of(model, noisy_segments, time=96) for model in (standard, lite)]
     x, valid = torch.randn(1, 96, WIDTH), torch.ones(1, 96, dtype=torch.bool)
-    surroundings = Surroundings(valid_mask=valid, mode=OFFLINE)
+    frame_context = FrameContext(valid_mask=valid, mode=OFFLINE)
     counts = [
-        operations(functools.partial(model.stack.eval(), x, surroundings, None))
+        operations(functools.partial(model.stack.eval(), x, frame_context, None))
         for model in (standard, lite)
     ]
     return Measurement(

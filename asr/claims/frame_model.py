@@ -8,7 +8,7 @@ from torch import Generator, Tensor, nn
 
 from asr.claims.tasks import CLASSES, IGNORED, Frames
 from asr.model.attention import OFFLINE, Attention, Mode, ParameterGroup, build_attentions
-from asr.model.branches import Surroundings
+from asr.model.branches import FrameContext
 from asr.model.encoders.base import parse_attention
 from asr.model.positions import sinusoids
 from asr.model.stack import Block, BranchStates, Stack, StackOutput
@@ -52,7 +52,7 @@ class FrameModel(nn.Module):
         if self.adds_positions:
             x = x + sinusoids(torch.arange(x.shape[1]), x.shape[2])
         valid = torch.ones(x.shape[:2], dtype=torch.bool)
-        result: StackOutput = self.stack(x, Surroundings(valid_mask=valid, mode=mode), states)
+        result: StackOutput = self.stack(x, FrameContext(valid_mask=valid, mode=mode), states)
         return result
 
     def attentions(self) -> list[Attention]:

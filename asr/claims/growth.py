@@ -14,7 +14,7 @@ from asr.model.attention import OFFLINE, Attention, build_attentions
 from asr.model.attention.base import join_heads, split_heads
 from asr.model.attention.performer import orthogonal_features
 from asr.model.attention.reformer import ReformerAttention
-from asr.model.branches import Surroundings
+from asr.model.branches import FrameContext
 from asr.model.encoders.base import parse_attention
 from asr.model.stack import Stack
 
@@ -141,7 +141,7 @@ def _training_bytes(layers: int, *, reversible: bool) -> float:
     blocks = frame_blocks({"kind": "full"}, layers=layers, width=64)
     stack = Stack(blocks, intermediate_layers=[], reversible=reversible)
     x = torch.randn(4, 256, 64, requires_grad=True)
-    around = Surroundings(valid_mask=torch.ones(4, 256, dtype=torch.bool), mode=OFFLINE)
+    around = FrameContext(valid_mask=torch.ones(4, 256, dtype=torch.bool), mode=OFFLINE)
 
     def step() -> None:
         torch.autograd.backward(stack(x, around, None).output.sum())

@@ -10,7 +10,7 @@ from asr.claims.cost import wall_seconds
 from asr.claims.frame_model import FrameModel, accuracy_of, loss_of, train, transformer
 from asr.claims.tasks import CLASSES, cue, noisy_segments
 from asr.model.attention import chunked
-from asr.model.branches import Surroundings
+from asr.model.branches import FrameContext
 from asr.model.stack import BranchStates
 
 _TRAINED_FRAMES = 64
@@ -66,7 +66,7 @@ def _recomputed(model: FrameModel, inputs: Tensor, *, receptive_frames: int) -> 
         part = inputs[:, max(0, start - receptive_frames) : start + _CHUNK_FRAMES]
         x = model.input(part)
         valid = torch.ones(x.shape[:2], dtype=torch.bool)
-        output = model.stack(x, Surroundings(valid_mask=valid, mode=mode), None).output
+        output = model.stack(x, FrameContext(valid_mask=valid, mode=mode), None).output
         outputs.append(output[:, -_CHUNK_FRAMES:])
     return torch.cat(outputs, dim=1)
 

@@ -16,8 +16,8 @@ from asr.model.long_short import ShortRange
 
 
 @dataclass(frozen=True, kw_only=True)
-class Surroundings:
-    """What a branch must know of its input.
+class FrameContext:
+    """Which frames of an input are real, and which of them a frame may see.
 
     Args:
         valid_mask: (batch, time) bool, True where the frame is real.
@@ -56,7 +56,7 @@ class Branch(nn.Module, ABC):
 
     @abstractmethod
     def forward(
-        self, x: Tensor, surroundings: Surroundings, state: AttentionState | None
+        self, x: Tensor, frame_context: FrameContext, state: AttentionState | None
     ) -> BranchOutput:
         """Map; the state is what the previous call returned, None at the start and offline."""
 
@@ -72,7 +72,7 @@ class FeedForwardBranch(Branch):
         self.feed_forward = FeedForward(width=width, hidden_width=hidden_width, dropout=dropout)
 
     def forward(
-        self, x: Tensor, surroundings: Surroundings, state: AttentionState | None
+        self, x: Tensor, frame_context: FrameContext, state: AttentionState | None
     ) -> BranchOutput:
         """Map; pointwise in time."""
         return BranchOutput(output=self.feed_forward(x))
@@ -88,11 +88,11 @@ class AttentionBranch(Branch):
         self.dropout = Dropout(dropout)
 
     def forward(
-        self, x: Tensor, surroundings: Surroundings, state: AttentionState | None
+        self, x: Tensor, frame_context: FrameContext, state: AttentionState | None
     ) -> BranchOutput:
         """Attend."""
         attended = self.attention(
-            self.norm(x), surroundings.valid_mask, mode=surroundings.mode, state=state
+            self.norm(x), frame_context.valid_mask, mode=frame_context.mode, state=state
         )
         return BranchOutput(
             output=self.dropout(attended.output), state=attended.state, losses=attended.losses
@@ -107,12 +107,12 @@ class ConvolutionBranch(Branch):
         self.convolution = convolution
 
     def forward(
-        self, x: Tensor, surroundings: Surroundings, state: AttentionState | None
+        self, x: Tensor, frame_context: FrameContext, state: AttentionState | None
     ) -> BranchOutput:
         """Convolve."""
         assert state is None or isinstance(state, ConvolutionState)
         convolved = self.convolution(
-            x, surroundings.valid_mask, mode=surroundings.mode, state=state
+            x, frame_context.valid_mask, mode=frame_context.mode, state=state
         )
         return BranchOutput(output=convolved.output, state=convolved.state)
 
@@ -144,11 +144,11 @@ class LongShortBranch(Branch):
         self.dropout = Dropout(dropout)
 
     def forward(
-        self, x: Tensor, surroundings: Surroundings, state: AttentionState | None
+        self, x: Tensor, frame_context: FrameContext, state: AttentionState | None
     ) -> BranchOutput:
         """Attend and convolve."""
         assert state is None or isinstance(state, LongShortState)
-        valid, mode = surroundings.valid_mask, surroundings.mode
+        valid, mode = frame_context.valid_mask, frame_context.mode
         far, near = self.norm(x).chunk(2, dim=2)
         attended = self.attention(
             far, valid, mode=mode, state=None if state is None else state.long

@@ -10,7 +10,7 @@ from torch import Tensor, nn
 
 from asr.lengths import valid_mask
 from asr.model.attention import AttentionConfig, Mode, build_attentions, causal
-from asr.model.branches import Surroundings
+from asr.model.branches import FrameContext
 from asr.model.dropout import Dropout
 from asr.model.encoders.base import parse_attention
 from asr.model.positions import sinusoids
@@ -153,7 +153,7 @@ class LanguageModel(Trainable):
             x = x + sinusoids(positions, x.shape[2])
         stacked = self.stack(
             self.dropout(x),
-            Surroundings(valid_mask=valid_mask(lengths, tokens.shape[1]), mode=mode),
+            FrameContext(valid_mask=valid_mask(lengths, tokens.shape[1]), mode=mode),
             None if state is None else state.branches,
         )
         hidden = self.norm(stacked.output)

@@ -20,7 +20,7 @@ from torch import Tensor
 from torch.autograd.function import FunctionCtx
 
 from asr.model.attention import AttentionState
-from asr.model.branches import Branch, BranchOutput, Surroundings, add_losses, weighted
+from asr.model.branches import Branch, BranchOutput, FrameContext, add_losses, weighted
 
 Streams = tuple[Tensor, Tensor]
 
@@ -32,21 +32,23 @@ class ReversibleRun:
     Args:
         branches: The branches in order.
         taps: Numbers of branches, counted from 1, after which the mean of the streams is wanted.
-        surroundings: What branches must know.
+        frame_context: Which frames are real, and which a frame may see.
         states: What each branch gave at the previous call.
         weights: How much each branch counts, (batch, 1, 1); None for once.
     """
 
     branches: Sequence[Branch]
     taps: Sequence[int]
-    surroundings: Surroundings
+    frame_context: FrameContext
     states: Sequence[AttentionState | None]
     weights: Sequence[Tensor | None]
 
     def branch(self, number: int, streams: Streams) -> BranchOutput:
         """What a branch, counted from 0, adds to its stream."""
         source = streams[(number + 1) % 2]
-        result: BranchOutput = self.branches[number](source, self.surroundings, self.states[number])
+        result: BranchOutput = self.branches[number](
+            source, self.frame_context, self.states[number]
+        )
         return weighted(result, self.weights[number])
 
 

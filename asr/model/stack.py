@@ -7,7 +7,7 @@ import torch
 from torch import Tensor, nn
 
 from asr.model.attention import AttentionState
-from asr.model.branches import Branch, Surroundings, add_losses, weighted
+from asr.model.branches import Branch, FrameContext, add_losses, weighted
 from asr.model.reversible import ReversibleRun, run_reversible
 
 
@@ -101,7 +101,7 @@ class Stack(nn.Module):
     def forward(
         self,
         x: Tensor,
-        surroundings: Surroundings,
+        frame_context: FrameContext,
         states: BranchStates | None,
         *,
         condition: Callable[[Tensor], Conditioned] | None = None,
@@ -110,7 +110,7 @@ class Stack(nn.Module):
 
         Args:
             x: (batch, time, feature).
-            surroundings: What branches must know.
+            frame_context: Which frames are real, and which a frame may see.
             states: What the previous call gave; None at the start and offline.
             condition: What the next block gets in place of the output of a chosen one; None is
                 the output. Reversible blocks cannot undo it.
@@ -123,14 +123,14 @@ class Stack(nn.Module):
         weights = self._weights(x)
         if self.reversible:
             assert condition is None
-            return self._reversible(x, surroundings, states, weights)
+            return self._reversible(x, frame_context, states, weights)
         after: list[AttentionState | None] = []
         losses: dict[str, Tensor] = {}
         intermediates: list[Tensor] = []
         log_probs: list[Tensor] = []
         for number, block in enumerate(self._in_order(), start=1):
             for branch in block.in_order():
-                result = branch(x, surroundings, states[len(after)])
+                result = branch(x, frame_context, states[len(after)])
                 result = weighted(result, weights[len(after)])
                 x = torch.add(x, result.output, alpha=branch.scale)
                 after.append(result.state)
@@ -174,7 +174,7 @@ class Stack(nn.Module):
     def _reversible(
         self,
         x: Tensor,
-        surroundings: Surroundings,
+        frame_context: FrameContext,
         states: BranchStates,
         weights: Sequence[Tensor | None],
     ) -> StackOutput:
@@ -184,7 +184,7 @@ class Stack(nn.Module):
             ReversibleRun(
                 branches=[branch for block in self._in_order() for branch in block.in_order()],
                 taps=ends,
-                surroundings=surroundings,
+                frame_context=frame_context,
                 states=states,
                 weights=weights,
             ),

@@ -7,7 +7,7 @@ from torch import Tensor
 from asr.ctc import CtcModel, SelfConditioningHead, build_model
 from asr.lengths import valid_mask
 from asr.model.attention import OFFLINE
-from asr.model.branches import Surroundings
+from asr.model.branches import FrameContext
 from asr.model.encoders import parse_encoder
 from asr.model.stack import Block
 
@@ -48,8 +48,8 @@ def _naive(model: CtcModel, features: Tensor, lengths: Tensor) -> list[Tensor]:
     for number, block in enumerate(encoder.stack.blocks, start=1):
         assert isinstance(block, Block)
         for branch in block.in_order():
-            surroundings = Surroundings(valid_mask=valid, mode=OFFLINE)
-            x = x + branch.scale * branch(x, surroundings, None).output
+            frame_context = FrameContext(valid_mask=valid, mode=OFFLINE)
+            x = x + branch.scale * branch(x, frame_context, None).output
         x = block.output_norm(x)
         if number in [*_LAYERS, 4]:
             weight, bias = head.projection.weight, head.projection.bias

@@ -9,7 +9,7 @@ from torch import Tensor, nn
 
 from asr.ctc import build_model
 from asr.model.attention import OFFLINE
-from asr.model.branches import Branch, BranchOutput, FeedForwardBranch, Surroundings
+from asr.model.branches import Branch, BranchOutput, FeedForwardBranch, FrameContext
 from asr.model.encoders import parse_encoder
 from asr.model.stack import Block, Stack
 
@@ -22,7 +22,7 @@ class _Noisy(Branch):
         self.scale = scale
         self.linear = nn.Linear(width, width)
 
-    def forward(self, x: Tensor, surroundings: Surroundings, state: object) -> BranchOutput:
+    def forward(self, x: Tensor, context: FrameContext, state: object) -> BranchOutput:
         hidden = nn.functional.dropout(torch.tanh(self.linear(x)), 0.3, self.training)
         return BranchOutput(output=hidden, losses={"energy": hidden.square().mean()})
 
@@ -35,7 +35,7 @@ def _stack(layers: int = 3, *, stochastic_depth: float = 0.0) -> Stack:
     )
 
 
-def _ordinary(stack: Stack, x: Tensor, surroundings: Surroundings) -> tuple[Tensor, Tensor, Tensor]:
+def _ordinary(stack: Stack, x: Tensor, context: FrameContext) -> tuple[Tensor, Tensor, Tensor]:
     """Merged output, output after the second block, and loss, with an ordinary graph."""
     weights = torch.ones(len(x), 3)
     if stack.stochastic_depth:
@@ -47,7 +47,7 @@ def _ordinary(stack: Stack, x: Tensor, surroundings: Surroundings) -> tuple[Tens
     streams, loss, middle = [x, x], torch.zeros(()), x
     branches = [branch for block in stack.blocks for branch in block.branches]  # type: ignore[union-attr]
     for number, branch in enumerate(branches):
-        result = branch(streams[(number + 1) % 2], surroundings, None)
+        result = branch(streams[(number + 1) % 2], context, None)
         weight = branch.scale * weights[:, number // 3].view(-1, 1, 1)
         streams[number % 2] = streams[number % 2] + weight * result.output
         loss = loss + result.losses["energy"]
@@ -60,16 +60,16 @@ def _ordinary(stack: Stack, x: Tensor, surroundings: Surroundings) -> tuple[Tens
 def test_gradients_equal_ordinary_ones_with_dropout_and_losses(stochastic_depth: float) -> None:
     stack = _stack(stochastic_depth=stochastic_depth).train()
     x = torch.randn(2, 5, 6, requires_grad=True)
-    surroundings = Surroundings(valid_mask=torch.ones(2, 5, dtype=torch.bool), mode=OFFLINE)
+    context = FrameContext(valid_mask=torch.ones(2, 5, dtype=torch.bool), mode=OFFLINE)
     wanted = [x, *stack.parameters()]
     found = []
     for reversible in (True, False):
         torch.manual_seed(7)
         if reversible:
-            result = stack(x, surroundings, None)
+            result = stack(x, context, None)
             outputs = (result.output, result.intermediates[0], result.losses["energy"])
         else:
-            outputs = _ordinary(stack, x, surroundings)
+            outputs = _ordinary(stack, x, context)
         total = outputs[0].square().sum() + outputs[1].sin().sum() + 3 * outputs[2]
         found.append([*outputs, *torch.autograd.grad(total, wanted)])
     for ours, theirs in zip(*found, strict=True):
@@ -78,8 +78,8 @@ def test_gradients_equal_ordinary_ones_with_dropout_and_losses(stochastic_depth:
 
 def test_random_numbers_go_on_as_if_nothing_had_been_computed_anew() -> None:
     stack = _stack().train()
-    surroundings = Surroundings(valid_mask=torch.ones(1, 4, dtype=torch.bool), mode=OFFLINE)
-    output = stack(torch.randn(1, 4, 6), surroundings, None).output
+    context = FrameContext(valid_mask=torch.ones(1, 4, dtype=torch.bool), mode=OFFLINE)
+    output = stack(torch.randn(1, 4, 6), context, None).output
     before = torch.get_rng_state()
     output.sum().backward()
     assert torch.equal(torch.get_rng_state(), before)
@@ -88,10 +88,10 @@ def test_random_numbers_go_on_as_if_nothing_had_been_computed_anew() -> None:
 def test_evaluation_equals_training_without_dropout() -> None:
     stack = _stack().eval()
     x = torch.randn(2, 5, 6)
-    surroundings = Surroundings(valid_mask=torch.ones(2, 5, dtype=torch.bool), mode=OFFLINE)
+    context = FrameContext(valid_mask=torch.ones(2, 5, dtype=torch.bool), mode=OFFLINE)
     with torch.no_grad():
-        plain = stack(x, surroundings, None)
-    graph = stack(x, surroundings, None)
+        plain = stack(x, context, None)
+    graph = stack(x, context, None)
     torch.testing.assert_close(plain.output, graph.output.detach())
     torch.testing.assert_close(plain.intermediates[0], graph.intermediates[0].detach())
     torch.testing.assert_close(plain.losses["energy"], graph.losses["energy"].detach())
@@ -115,18 +115,18 @@ def _saved_bytes(layers: int, *, reversible: bool) -> int:
         return tensor
 
     x = torch.randn(2, 50, width, requires_grad=True)
-    surroundings = Surroundings(valid_mask=torch.ones(2, 50, dtype=torch.bool), mode=OFFLINE)
+    context = FrameContext(valid_mask=torch.ones(2, 50, dtype=torch.bool), mode=OFFLINE)
     with torch.autograd.graph.saved_tensors_hooks(pack, lambda tensor: tensor):
-        stack(x, surroundings, None)
+        stack(x, context, None)
     return total
 
 
 def test_a_pass_is_freed_without_the_garbage_collector() -> None:
     stack = _stack().train()
-    surroundings = Surroundings(valid_mask=torch.ones(2, 5, dtype=torch.bool), mode=OFFLINE)
+    context = FrameContext(valid_mask=torch.ones(2, 5, dtype=torch.bool), mode=OFFLINE)
     gc.disable()
     try:
-        result = stack(torch.randn(2, 5, 6, requires_grad=True), surroundings, None)
+        result = stack(torch.randn(2, 5, 6, requires_grad=True), context, None)
         kept = weakref.ref(result.intermediates[0])
         (result.output.sum() + result.intermediates[0].sum()).backward()
         del result

@@ -6,7 +6,7 @@ from torch import Tensor, nn
 
 from asr.ctc import build_model
 from asr.model.attention import OFFLINE
-from asr.model.branches import Branch, BranchOutput, Surroundings
+from asr.model.branches import Branch, BranchOutput, FrameContext
 from asr.model.encoders import parse_encoder
 from asr.model.stack import Block, Stack
 from tests.model.encoders.pairs import Pair
@@ -23,7 +23,7 @@ class _Mark(Branch):
         self.scale = scale
         self.mark = nn.Parameter(torch.zeros(_BLOCKS * _BRANCHES).index_fill(0, _at(place), 1.0))
 
-    def forward(self, x: Tensor, surroundings: Surroundings, state: object) -> BranchOutput:
+    def forward(self, x: Tensor, frame_context: FrameContext, state: object) -> BranchOutput:
         return BranchOutput(output=self.mark.expand_as(x))
 
 
@@ -45,7 +45,7 @@ def _marks(stack: Stack, items: int) -> Tensor:
     """(item, block, branch) of what was added, in units of the branch's scale."""
     valid = torch.ones(items, 1, dtype=torch.bool)
     x = torch.zeros(items, 1, _BLOCKS * _BRANCHES)
-    output: Tensor = stack(x, Surroundings(valid_mask=valid, mode=OFFLINE), None).output
+    output: Tensor = stack(x, FrameContext(valid_mask=valid, mode=OFFLINE), None).output
     return output.view(items, _BLOCKS, _BRANCHES) / torch.tensor([0.5, 1.0])
 
 

@@ -7,7 +7,7 @@ from torch import Tensor, nn
 
 from asr.model.attention.base import split_heads
 from asr.model.attention.masks import FORBIDDEN, penalty
-from asr.model.attention.windows import Window
+from asr.model.attention.windows import QueryWindow
 
 
 class Keys(NamedTuple):
@@ -25,11 +25,11 @@ class Keys(NamedTuple):
         return Keys(self.key[:, :, frames], self.value[:, :, frames], self.valid[:, frames])
 
 
-class Columns(Protocol):
-    """Keys of one kind."""
+class KeyGroup(Protocol):
+    """A group of keys that one softmax may join with others."""
 
     def scores(self, query: Tensor) -> Tensor:
-        """Scores (batch, head, block, row, column) of queries (batch, head, block, row, head_dim).
+        """Scores (batch, head, block, row, key) of queries (batch, head, block, row, head_dim).
 
         Queries are scaled and in blocks of rows, one after another.
         """
@@ -40,7 +40,7 @@ class Columns(Protocol):
         ...
 
 
-class WindowColumns:
+class WindowKeys:
     """The keys in windows around blocks of queries.
 
     Args:
@@ -50,7 +50,7 @@ class WindowColumns:
         window: What a block sees.
     """
 
-    def __init__(self, keys: Keys, *, start: int, blocks: int, window: Window) -> None:
+    def __init__(self, keys: Keys, *, start: int, blocks: int, window: QueryWindow) -> None:
         self._window = window
         if not window.is_whole:
             total = keys.key.shape[2]
@@ -62,27 +62,27 @@ class WindowColumns:
             )
         self._key = self._windows(_with_penalty(keys), blocks)
         self._value = self._windows(keys.value, blocks)
-        # (batch, head, block, head_dim, column)
+        # (batch, head, block, head_dim, key)
 
     def _windows(self, x: Tensor, blocks: int) -> Tensor:
         if self._window.is_whole:
             return x.transpose(2, 3).unsqueeze(2)
         if torch.compiler.is_exporting():
             first = self._window.rows * torch.arange(blocks, device=x.device).unsqueeze(1)
-            place = first + torch.arange(self._window.columns, device=x.device)
+            place = first + torch.arange(self._window.key_count, device=x.device)
             return x[:, :, place].transpose(3, 4)
-        return x.unfold(2, self._window.columns, self._window.rows)
+        return x.unfold(2, self._window.key_count, self._window.rows)
 
     def scores(self, query: Tensor) -> Tensor:
-        """Score; see Columns."""
+        """Score; see KeyGroup."""
         return _for_penalty(query) @ self._key
 
     def mix(self, weights: Tensor) -> Tensor:
-        """Mix; see Columns."""
+        """Mix; see KeyGroup."""
         return weights @ self._value.transpose(3, 4)
 
 
-class WholeColumns:
+class WholeKeys:
     """All keys for all queries, scored and mixed by one kernel that keeps no scores."""
 
     def __init__(self, keys: Keys) -> None:
@@ -95,7 +95,7 @@ class WholeColumns:
 
         Args:
             query: (batch, head, 1, time, head_dim), scaled.
-            bias: (batch or 1, head, 1, time, column), added to scores.
+            bias: (batch or 1, head, 1, time, key), added to scores.
 
         Returns:
             (batch, head, time, head_dim).
@@ -121,7 +121,7 @@ def _for_penalty(query: Tensor) -> Tensor:
     return nn.functional.pad(query, (0, 1), value=1.0)
 
 
-class OffsetColumns:
+class OffsetKeys:
     """The keys at fixed distances from each query.
 
     Args:
@@ -143,13 +143,13 @@ class OffsetColumns:
         # (batch, 1, time, offset)
 
     def scores(self, query: Tensor) -> Tensor:
-        """Score each offset; see Columns."""
+        """Score each offset; see KeyGroup."""
         frames = query.flatten(2, 3)
         products = [(frames * self._key(offset)).sum(dim=3) for offset in self._offsets]
         return self._in_blocks(torch.stack(products, dim=3) + self._penalty)
 
     def mix(self, weights: Tensor) -> Tensor:
-        """Mix each offset; see Columns."""
+        """Mix each offset; see KeyGroup."""
         split = torch.split(weights.flatten(2, 3), 1, dim=3)
         total = split[0] * self._value(self._offsets[0])
         for weight, offset in zip(split[1:], self._offsets[1:], strict=True):
@@ -185,34 +185,34 @@ class _Shifts:
         return chosen.masked_fill(~there[:, None], 0)
 
 
-class FixedColumns:
+class FixedKeys:
     """The same keys for all queries.
 
     Args:
-        key: (batch or 1, head, column, head_dim).
+        key: (batch or 1, head, key, head_dim).
         value: Like `key`.
-        valid: (batch, column) bool; None: all are.
+        valid: (batch, key) bool; None: all are.
     """
 
     def __init__(self, key: Tensor, value: Tensor, valid: Tensor | None = None) -> None:
         self.key, self.value, self.valid = key, value, valid
 
-    def of(self, heads: slice, *, copies: int) -> "FixedColumns":
-        """The columns of some heads, every item repeated."""
+    def of(self, heads: slice, *, copies: int) -> "FixedKeys":
+        """The keys of some heads, every item repeated."""
         valid = None if self.valid is None else self.valid.repeat_interleave(copies, dim=0)
         key = self.key[:, heads].repeat_interleave(copies, dim=0)
         value = self.value[:, heads].repeat_interleave(copies, dim=0)
-        return FixedColumns(key, value, valid)
+        return FixedKeys(key, value, valid)
 
     def scores(self, query: Tensor) -> Tensor:
-        """Score; see Columns."""
+        """Score; see KeyGroup."""
         scores = query @ self.key.transpose(2, 3).unsqueeze(2)
         if self.valid is None:
             return scores
         return scores.masked_fill(~self.valid[:, None, None, None, :], FORBIDDEN)
 
     def mix(self, weights: Tensor) -> Tensor:
-        """Mix; see Columns."""
+        """Mix; see KeyGroup."""
         return weights @ self.value.unsqueeze(2)
 
 
@@ -233,17 +233,17 @@ class PersistentVectors(nn.Module):
         self.key = nn.Parameter(torch.randn(heads, count, head_dim) * head_dim**-0.5)
         self.value = nn.Parameter(torch.randn(heads, count, head_dim) * count**-0.5)
 
-    def columns(self, heads: slice, dtype: torch.dtype) -> FixedColumns:
+    def of_heads(self, heads: slice, dtype: torch.dtype) -> FixedKeys:
         """The vectors of some heads."""
         _, count, head_dim = self.key.shape
         key = self.key[heads] * head_dim**0.5
         value = self.value[heads] * count**0.5
-        return FixedColumns(key.unsqueeze(0).to(dtype), value.unsqueeze(0).to(dtype))
+        return FixedKeys(key.unsqueeze(0).to(dtype), value.unsqueeze(0).to(dtype))
 
-    def pairs(self) -> tuple[Tensor, Tensor]:
+    def keys_and_values(self) -> tuple[Tensor, Tensor]:
         """Keys and values as they are used: (1, head, vector, head_dim)."""
-        columns = self.columns(slice(None), self.key.dtype)
-        return columns.key, columns.value
+        group = self.of_heads(slice(None), self.key.dtype)
+        return group.key, group.value
 
 
 class GlobalFrames(nn.Module):
@@ -266,10 +266,10 @@ class GlobalFrames(nn.Module):
         """Where the global frames are: (batch, time) bool."""
         return torch.zeros_like(valid_mask).scatter(1, self.places(valid_mask), value=True)
 
-    def columns(self, keys: Keys, places: Tensor) -> tuple[Keys, FixedColumns]:
+    def split(self, keys: Keys, places: Tensor) -> tuple[Keys, FixedKeys]:
         """The keys with the global ones taken out, and these."""
         index = places[:, None, :, None].expand(-1, *keys.key.shape[1:2], -1, keys.key.shape[3])
-        fixed = FixedColumns(
+        fixed = FixedKeys(
             keys.key.gather(2, index),
             keys.value.gather(2, index),
             _is_first(places) & keys.valid.gather(1, places),

@@ -8,7 +8,7 @@ from torch import Tensor, nn
 
 from asr.model.attention.masks import FORBIDDEN
 from asr.model.attention.softmax_config import SoftmaxConfig, SpanConfig
-from asr.model.attention.windows import Geometry
+from asr.model.attention.windows import QueryKeyPairs
 from asr.model.positions import sinusoids
 
 
@@ -73,12 +73,12 @@ class RelativePositions(nn.Module):
         self.projection = nn.Linear(width, width, bias=False)
         self.bias = nn.Parameter(torch.zeros(heads, width // heads))
 
-    def forward(self, query: Tensor, geometry: Geometry, *, heads: slice) -> Tensor:
+    def forward(self, query: Tensor, pairs: QueryKeyPairs, *, heads: slice) -> Tensor:
         """Scores of positions.
 
         Args:
             query: (batch, head, block, time, head_dim).
-            geometry: Where the queries and keys of a block are.
+            pairs: Where the queries and keys of a block are.
             heads: Which heads the queries belong to.
 
         Returns:
@@ -87,13 +87,13 @@ class RelativePositions(nn.Module):
         width, head_dim = self.projection.in_features, query.shape[-1]
         weight = self.projection.weight.view(-1, head_dim, width)[heads].to(query.dtype)
         # (head, head_dim, width)
-        relative = weight @ geometry.sinusoids(width, query.dtype).T
+        relative = weight @ pairs.sinusoids(width, query.dtype).T
         # (head, head_dim, distance)
         scaled = (query + self.bias[heads, None, None].to(query.dtype)) * head_dim**-0.5
         scores: Tensor = scaled @ relative.unsqueeze(1)
-        if geometry.query_frames.shape[0] == 1:
+        if pairs.query_frames.shape[0] == 1:
             return scores
-        return _own_distances(scores, columns=geometry.key_frames.shape[0])
+        return _own_distances(scores, keys=pairs.key_frames.shape[0])
 
     def reference(self, query: Tensor, distance: Tensor) -> Tensor:
         """The same by looking up each distance i - j (time, key_time), as the equation reads."""
@@ -106,17 +106,17 @@ class RelativePositions(nn.Module):
         return scores
 
 
-def _own_distances(scores: Tensor, *, columns: int) -> Tensor:
-    """Of scores (..., time, distance) the columns of each row: row i begins at time - 1 - i."""
+def _own_distances(scores: Tensor, *, keys: int) -> Tensor:
+    """Of scores (..., time, distance) the keys of each query: row i begins at time - 1 - i."""
     rows = scores.shape[-2]
     if torch.compiler.is_exporting():
         # An exported view with strides would hold for one length alone.
         row = torch.arange(rows, device=scores.device).unsqueeze(1)
-        places = rows - 1 - row + torch.arange(columns, device=scores.device)
-        return scores.gather(-1, places.expand(*scores.shape[:-2], rows, columns))
+        places = rows - 1 - row + torch.arange(keys, device=scores.device)
+        return scores.gather(-1, places.expand(*scores.shape[:-2], rows, keys))
     *outer, row_stride, stride = scores.stride()
     return scores.as_strided(
-        (*scores.shape[:-1], columns), (*outer, row_stride - stride, stride), (rows - 1) * stride
+        (*scores.shape[:-1], keys), (*outer, row_stride - stride, stride), (rows - 1) * stride
     )
 
 
@@ -213,24 +213,24 @@ class PositionScores(nn.Module):
         self,
         scores: Tensor,
         query: Tensor,
-        geometry: Geometry,
+        pairs: QueryKeyPairs,
         *,
         heads: slice,
     ) -> Tensor:
         """Add to scores of content.
 
         Args:
-            scores: (batch, head, block, time, column).
+            scores: (batch, head, block, time, key).
             query: (batch, head, block, time, head_dim), not scaled.
-            geometry: Where the queries and keys of a block are.
+            pairs: Where the queries and keys of a block are.
             heads: Which heads they are.
 
         Returns:
             The shape of `scores`.
         """
         if self.relative is not None:
-            scores += self.relative(query, geometry, heads=heads)
-        biases = self._all_biases(geometry, heads)
+            scores += self.relative(query, pairs, heads=heads)
+        biases = self._all_biases(pairs, heads)
         if biases:
             # In float32, whatever the product's type: biases of far frames differ by little.
             scores = scores.float()
@@ -238,33 +238,33 @@ class PositionScores(nn.Module):
             scores += bias
         return scores
 
-    def bias(self, query: Tensor, geometry: Geometry, *, heads: slice) -> Tensor | None:
-        """What `forward` adds: (batch or 1, head, block, time, column); None is nothing."""
-        terms = [bias.unsqueeze(0) for bias in self._all_biases(geometry, heads)]
+    def bias(self, query: Tensor, pairs: QueryKeyPairs, *, heads: slice) -> Tensor | None:
+        """What `forward` adds: (batch or 1, head, block, time, key); None is nothing."""
+        terms = [bias.unsqueeze(0) for bias in self._all_biases(pairs, heads)]
         if self.relative is not None:
-            terms.append(self.relative(query, geometry, heads=heads))
+            terms.append(self.relative(query, pairs, heads=heads))
         return sum(terms[1:], start=terms[0]) if terms else None
 
-    def _all_biases(self, geometry: Geometry, heads: slice) -> list[Tensor]:
-        """What does not depend on queries: (head or 1, 1, time, column) float32."""
-        biases = self._own_biases(geometry, heads)
-        if geometry.penalty is not None:
-            biases.append(geometry.penalty)
+    def _all_biases(self, pairs: QueryKeyPairs, heads: slice) -> list[Tensor]:
+        """What does not depend on queries: (head or 1, 1, time, key) float32."""
+        biases = self._own_biases(pairs, heads)
+        if pairs.penalty is not None:
+            biases.append(pairs.penalty)
         return [bias.unsqueeze(1) for bias in biases]
 
     @property
     def _has_biases(self) -> bool:
         return self.alibi is not None or self.span is not None
 
-    def _own_biases(self, geometry: Geometry, heads: slice) -> list[Tensor]:
-        """ALiBi and learned spans of a block: (head, time, column) float32."""
+    def _own_biases(self, pairs: QueryKeyPairs, heads: slice) -> list[Tensor]:
+        """ALiBi and learned spans of a block: (head, time, key) float32."""
         if torch.compiler.is_exporting():
             # An exported window would hold for one length alone.
-            return self._biases(geometry.distance, heads)
-        columns = geometry.key_frames.shape[0]
-        biases = self._biases(geometry.distances, heads) if self._has_biases else []
+            return self._biases(pairs.distance, heads)
+        keys = pairs.key_frames.shape[0]
+        biases = self._biases(pairs.distances, heads) if self._has_biases else []
         # (head, distance)
-        return [bias.unfold(1, columns, 1).flip(1) for bias in biases]
+        return [bias.unfold(1, keys, 1).flip(1) for bias in biases]
 
     def _biases(self, distance: Tensor, heads: slice) -> list[Tensor]:
         """ALiBi and learned spans, as far as there are any: (head, *distance) float32."""

@@ -17,10 +17,10 @@ from asr.model.attention.base import (
     join_heads,
     split_heads,
 )
-from asr.model.attention.keys import FixedColumns, GlobalFrames, Keys, PersistentVectors
+from asr.model.attention.keys import FixedKeys, GlobalFrames, Keys, PersistentVectors
 from asr.model.attention.masks import allowed_by_mode, in_pattern
 from asr.model.attention.positions import PositionScores
-from asr.model.attention.softmax_blocks import Job, Reach, attend_in_phases
+from asr.model.attention.softmax_blocks import BlockwiseSoftmax, Reach, attend_with_dilation
 from asr.model.attention.softmax_config import SoftmaxConfig, dilations_of_heads, window_of_layer
 from asr.model.dropout import Dropout
 
@@ -213,7 +213,7 @@ class SoftmaxAttention(Attention):
             bias = bias * ~self.global_frames.marks(valid_mask)[:, None, None, :]
         content = self.scores.with_content_bias(query)
         if self.persistent is not None:
-            more_keys, more_values = self.persistent.pairs()
+            more_keys, more_values = self.persistent.keys_and_values()
             count = more_keys.shape[2]
             key = torch.cat([key, more_keys.expand(len(x), -1, -1, -1)], dim=2)
             value = torch.cat([value, more_values.expand(len(x), -1, -1, -1)], dim=2)
@@ -284,7 +284,7 @@ class SoftmaxAttention(Attention):
         if self.global_frames is None:
             return self._runs_of_heads(query, keys, [], start=start, mode=mode)
         places = self.global_frames.places(keys.valid)
-        others, chosen = self.global_frames.columns(keys, places)
+        others, chosen = self.global_frames.split(keys, places)
         context = self._runs_of_heads(query, others, [chosen], start=start, mode=mode)
         return self.global_frames.overwrite(context, x, keys.valid, places)
 
@@ -296,15 +296,15 @@ class SoftmaxAttention(Attention):
         return nothing_added and all_keys and not self.dropout.is_active
 
     def _runs_of_heads(
-        self, query: Tensor, keys: Keys, fixed: list[FixedColumns], *, start: int, mode: Mode
+        self, query: Tensor, keys: Keys, fixed: list[FixedKeys], *, start: int, mode: Mode
     ) -> Tensor:
         """Attend with each run of heads that share a dilation."""
         contexts = []
         for heads, dilation in self._runs:
-            columns = [each.of(heads, copies=dilation) for each in fixed]
+            groups = [each.of(heads, copies=dilation) for each in fixed]
             if self.persistent is not None:
-                columns.append(self.persistent.columns(heads, query.dtype))
-            job = Job(
+                groups.append(self.persistent.of_heads(heads, query.dtype))
+            softmax = BlockwiseSoftmax(
                 config=self.config,
                 terms=self.scores,
                 dropout=self.dropout,
@@ -312,12 +312,12 @@ class SoftmaxAttention(Attention):
                 reach=self._reach(),
                 heads=heads,
                 dilation=dilation,
-                fixed=columns,
+                fixed=groups,
             )
             if len(self._runs) == 1:
-                return attend_in_phases(job, query, keys, start=start)
+                return attend_with_dilation(softmax, query, keys, start=start)
             own = Keys(keys.key[:, heads], keys.value[:, heads], keys.valid)
-            contexts.append(attend_in_phases(job, query[:, heads], own, start=start))
+            contexts.append(attend_with_dilation(softmax, query[:, heads], own, start=start))
         return torch.cat(contexts, dim=1)
 
     def _nothing_before(self, x: Tensor) -> SoftmaxState:

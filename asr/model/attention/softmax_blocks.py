@@ -7,11 +7,11 @@ import torch
 from torch import Tensor, nn
 
 from asr.model.attention.base import Mode
-from asr.model.attention.keys import Columns, Keys, OffsetColumns, WholeColumns, WindowColumns
+from asr.model.attention.keys import KeyGroup, Keys, OffsetKeys, WholeKeys, WindowKeys
 from asr.model.attention.masks import allowed_by_mode, offsets, penalty
 from asr.model.attention.positions import PositionScores
 from asr.model.attention.softmax_config import SoftmaxConfig
-from asr.model.attention.windows import Geometry, Window, window_geometry
+from asr.model.attention.windows import QueryKeyPairs, QueryWindow, window_pairs
 from asr.model.dropout import Dropout
 
 # Where no gradient is needed, inputs go in slices of queries: so many that a CPU's cache holds the
@@ -43,12 +43,12 @@ class Reach:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Job:
-    """What to attend with.
+class BlockwiseSoftmax:
+    """Softmax attention of queries, block by block, to the keys around each block.
 
     Args:
         config: The pattern's settings.
-        terms: Adds to scores.
+        terms: Terms of position that are added to scores.
         dropout: Drops weights.
         mode: Which frames a frame may attend to.
         reach: How far the pattern looks.
@@ -64,7 +64,7 @@ class Job:
     reach: Reach
     heads: slice
     dilation: int
-    fixed: Sequence[Columns]
+    fixed: Sequence[KeyGroup]
 
     def attend(self, query: Tensor, keys: Keys, *, start: int) -> Tensor:
         """Attend to keys around queries.
@@ -83,11 +83,11 @@ class Job:
         in_one = torch.is_grad_enabled() or self.dropout.is_active
         if in_one or torch.compiler.is_exporting():
             return self._slice(query, keys, start=start, block=block)
-        columns = total if block is None else 2 * block.columns
+        key_count = total if block is None else 2 * block.key_count
         if self.config.pattern == "exponential":
-            columns = _SMALLEST_BLOCK_FRAMES
+            key_count = _SMALLEST_BLOCK_FRAMES
         rows = (self.mode.chunk_frames or 1) if block is None else block.rows
-        scores = query.shape[0] * query.shape[1] * columns * rows
+        scores = query.shape[0] * query.shape[1] * key_count * rows
         size = SCORES_AT_ONCE // scores
         if query.device.type == "cpu":
             size = min(size, max(_SCORES_IN_CACHE // scores, _FEWEST_QUERIES // rows))
@@ -112,7 +112,7 @@ class Job:
         assert context is not None
         return context
 
-    def _block(self, *, total: int) -> Window | None:
+    def _block(self, *, total: int) -> QueryWindow | None:
         """Blocks of queries that are cheaper than one block of all; None is one of all."""
         reach = self.reach.under(self.mode)
         chunk = self.mode.chunk_frames or 1
@@ -122,17 +122,17 @@ class Job:
         if reach.before is None or reach.after is None:
             return None
         rows = max(_SMALLEST_BLOCK_FRAMES, (reach.before + reach.after) // 2)
-        window = Window(rows=-(-rows // chunk) * chunk, before=reach.before, after=reach.after)
+        window = QueryWindow(rows=-(-rows // chunk) * chunk, before=reach.before, after=reach.after)
         if self.config.pattern == "window" and not torch.compiler.is_exporting():
-            return window if total > window.columns else None
+            return window if total > window.key_count else None
         return window
 
-    def _whole(self, keys: Keys) -> WholeColumns | None:
+    def _whole(self, keys: Keys) -> WholeKeys | None:
         """The keys, where all queries score all of them, nothing else, and one kernel does it."""
         alone = self.config.pattern == "window" and not self.fixed
         # Automatic casting would make biases bfloat16, too coarse for far frames.
         is_exact = keys.key.device.type == "cpu" and keys.key.dtype == torch.float32
-        return WholeColumns(keys) if alone and is_exact else None
+        return WholeKeys(keys) if alone and is_exact else None
 
     def _slice(
         self,
@@ -140,36 +140,36 @@ class Job:
         keys: Keys,
         *,
         start: int,
-        block: Window | None,
-        whole: WholeColumns | None = None,
+        block: QueryWindow | None,
+        whole: WholeKeys | None = None,
     ) -> Tensor:
         queries = query.shape[2]
         if block is None:
             after = keys.key.shape[2] - start - queries
-            block = Window(rows=queries, before=start, after=after, is_whole=True)
+            block = QueryWindow(rows=queries, before=start, after=after, is_whole=True)
             blocks = query.unsqueeze(2)
         else:
             blocks = _in_blocks(query, block.rows)
         # (batch, head, block, row, head_dim)
         content = self.terms.content_query(blocks, self.heads)
         if whole is not None:
-            geometry = self._geometry(block, query.device)
-            bias = self.terms.bias(blocks, geometry, heads=self.heads)
+            pairs = self._pairs(block, query.device)
+            bias = self.terms.bias(blocks, pairs, heads=self.heads)
             return whole.attend(content, bias)
-        groups: list[tuple[Columns, Tensor]] = []
+        groups: list[tuple[KeyGroup, Tensor]] = []
         if self.config.pattern == "exponential":
             groups.append(self._offsets(blocks, content, keys, start=start))
         if self.config.pattern == "window" or self.mode.kind == "chunked":
             groups.append(self._window(blocks, content, keys, start=start, window=block))
-        groups += [(columns, columns.scores(content)) for columns in self.fixed]
+        groups += [(group, group.scores(content)) for group in self.fixed]
         if len(groups) == 1:
-            [(columns, scores)] = groups
-            return _out_of_blocks(columns.mix(self._weights(scores)), queries)
+            [(group, scores)] = groups
+            return _out_of_blocks(group.mix(self._weights(scores)), queries)
         weights = self._weights(torch.cat([scores for _, scores in groups], dim=4))
         split = torch.split(weights, [scores.shape[4] for _, scores in groups], dim=4)
         mixed = groups[0][0].mix(split[0])
-        for (columns, _), part in zip(groups[1:], split[1:], strict=True):
-            mixed = mixed + columns.mix(part)
+        for (group, _), part in zip(groups[1:], split[1:], strict=True):
+            mixed = mixed + group.mix(part)
         return _out_of_blocks(mixed, queries)
 
     def _weights(self, scores: Tensor) -> Tensor:
@@ -177,18 +177,18 @@ class Job:
         return weights
 
     def _window(
-        self, query: Tensor, content: Tensor, keys: Keys, *, start: int, window: Window
-    ) -> tuple[Columns, Tensor]:
+        self, query: Tensor, content: Tensor, keys: Keys, *, start: int, window: QueryWindow
+    ) -> tuple[KeyGroup, Tensor]:
         """The keys around blocks and their scores."""
-        columns = WindowColumns(keys, start=start, blocks=query.shape[2], window=window)
-        geometry = self._geometry(window, query.device)
-        return columns, self.terms(columns.scores(content), query, geometry, heads=self.heads)
+        group = WindowKeys(keys, start=start, blocks=query.shape[2], window=window)
+        pairs = self._pairs(window, query.device)
+        return group, self.terms(group.scores(content), query, pairs, heads=self.heads)
 
-    def _geometry(self, window: Window, device: torch.device) -> Geometry:
+    def _pairs(self, window: QueryWindow, device: torch.device) -> QueryKeyPairs:
         mode = self.mode
         if self.config.pattern == "exponential":
             mode = replace(mode, left_frames=0)
-        return window_geometry(
+        return window_pairs(
             window,
             mode=mode,
             before=self.reach.before,
@@ -199,7 +199,7 @@ class Job:
 
     def _offsets(
         self, query: Tensor, content: Tensor, keys: Keys, *, start: int
-    ) -> tuple[Columns, Tensor]:
+    ) -> tuple[KeyGroup, Tensor]:
         """The keys at fixed distances and their scores."""
         blocks, rows = query.shape[2:4]
         queries = blocks * rows
@@ -209,21 +209,21 @@ class Job:
             local_frames=self.config.local_frames,
             restart_frames=self.config.restart_frames,
         )
-        columns = OffsetColumns(keys, start=start, blocks=(blocks, rows), offsets=distances)
+        group = OffsetKeys(keys, start=start, blocks=(blocks, rows), offsets=distances)
         distance = torch.tensor(distances, device=query.device)
-        # Seen from the query, all keys of a column are in the same place.
+        # Seen from the query, all keys at an offset are in the same place.
         here = torch.zeros(1, dtype=torch.long, device=query.device)
-        geometry = Geometry(here, -distance, None)
-        scores = self.terms(columns.scores(content), query, geometry, heads=self.heads)
+        pairs = QueryKeyPairs(here, -distance, None)
+        scores = self.terms(group.scores(content), query, pairs, heads=self.heads)
         if self.mode.kind == "offline":
-            return columns, scores
+            return group, scores
         frames = torch.arange(queries, device=query.device).unsqueeze(1)
         allowed = allowed_by_mode(self.mode, frames, frames - distance)
         if self.mode.chunk_frames is not None:
             # The own chunk is a group of its own.
             chunk = self.mode.chunk_frames
             allowed = allowed & ((frames - distance) < frames // chunk * chunk)
-        return columns, scores + penalty(allowed).view(blocks, rows, -1)
+        return group, scores + penalty(allowed).view(blocks, rows, -1)
 
 
 def _in_blocks(query: Tensor, rows: int) -> Tensor:
@@ -249,11 +249,13 @@ def _out_of_blocks(x: Tensor, queries: int) -> Tensor:
     return x.flatten(2, 3)[:, :, :queries]
 
 
-def attend_in_phases(job: Job, query: Tensor, keys: Keys, *, start: int) -> Tensor:
+def attend_with_dilation(
+    softmax: BlockwiseSoftmax, query: Tensor, keys: Keys, *, start: int
+) -> Tensor:
     """Attend with a dilation of d: each of d phases of time is a sequence of its own.
 
     Args:
-        job: What to attend with; its mode counts frames of one phase.
+        softmax: The softmax of one phase; its mode counts frames of one phase.
         query: (batch, head, time, head_dim).
         keys: Keys of all frames.
         start: Place of the first query among the keys.
@@ -264,9 +266,9 @@ def attend_in_phases(job: Job, query: Tensor, keys: Keys, *, start: int) -> Tens
     Raises:
         ValueError: The program is exported: torch's solver fails at lengths divided by a dilation.
     """
-    phases = job.dilation
+    phases = softmax.dilation
     if phases == 1:
-        return job.attend(query, keys, start=start)
+        return softmax.attend(query, keys, start=start)
     if torch.compiler.is_exporting():
         raise ValueError(
             f"expected model.attention.dilation = 1 to export, found {phases}; train without it"
@@ -278,7 +280,7 @@ def attend_in_phases(job: Job, query: Tensor, keys: Keys, *, start: int) -> Tens
         _fold(keys.value, phases, front=front),
         _fold(keys.valid[:, None, :, None], phases, front=front)[:, 0, :, 0],
     )
-    context = job.attend(_fold(query, phases), folded, start=(start + front) // phases)
+    context = softmax.attend(_fold(query, phases), folded, start=(start + front) // phases)
     context = context.view(-1, phases, *context.shape[1:]).permute(0, 2, 3, 1, 4)
     return _out_of_blocks(context, query.shape[2])
 

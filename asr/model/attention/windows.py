@@ -12,7 +12,7 @@ from asr.model.positions import sinusoids
 
 
 @dataclass(frozen=True, kw_only=True)
-class Window:
+class QueryWindow:
     """Blocks of queries and the keys around each.
 
     Args:
@@ -28,7 +28,7 @@ class Window:
     is_whole: bool = False
 
     @property
-    def columns(self) -> int:
+    def key_count(self) -> int:
         """Keys of a block."""
         return self.before + self.rows + self.after
 
@@ -37,37 +37,39 @@ class Window:
         return torch.arange(self.rows, device=device)
 
     def key_frames(self, device: torch.device) -> Tensor:
-        """Frames of a block's keys, counted from its first query: (column,)."""
-        return torch.arange(self.columns, device=device) - self.before
+        """Frames of a block's keys, counted from its first query: (key,)."""
+        return torch.arange(self.key_count, device=device) - self.before
 
 
-# Pairs of a block up to which its geometry is kept for the next layers and chunks.
+# Pairs of a block up to which they are kept for the next layers and chunks.
 _KEPT_PAIRS = 1 << 18
 
 
-class Geometry:
-    """The frames of queries and keys, counted from the same one.
+class QueryKeyPairs:
+    """Frames of queries and keys, their distances, and what forbids pairs of them.
+
+    Both are counted from the same frame.
 
     Args:
         query_frames: (time,), or (1,) for all queries alike.
-        key_frames: (column,); where queries differ, all are as far apart as the queries are.
-        allowed: (time, column) bool; None is everywhere.
+        key_frames: (key,); where queries differ, all are as far apart as the queries are.
+        allowed: (time, key) bool; None is everywhere.
     """
 
     def __init__(self, query_frames: Tensor, key_frames: Tensor, allowed: Tensor | None) -> None:
         self.query_frames, self.key_frames = query_frames, key_frames
         self.penalty = None if allowed is None else penalty(allowed).unsqueeze(0)
-        """What forbids pairs: (1, time, column) float32."""
+        """What forbids pairs: (1, time, key) float32."""
         self._sinusoids: dict[tuple[int, torch.dtype], Tensor] = {}
 
     @property
     def distance(self) -> Tensor:
-        """Frames from each key to each query, i - j: (time, column)."""
+        """Frames from each key to each query, i - j: (time, key)."""
         return self.query_frames.unsqueeze(1) - self.key_frames
 
     @property
     def distances(self) -> Tensor:
-        """All distances (time + column - 1,) from that of the last query to the first key down.
+        """All distances (time + key - 1,) from that of the last query to the first key down.
 
         A query's own ones begin one place before those of the query ahead of it.
         """
@@ -75,7 +77,7 @@ class Geometry:
         return torch.cat([queries[1:].flip(0) - keys[0], queries[0] - keys])
 
     def sinusoids(self, width: int, dtype: torch.dtype) -> Tensor:
-        """Sinusoids (time + column - 1, width) of all distances."""
+        """Sinusoids (time + key - 1, width) of all distances."""
         if _is_compiling():
             return sinusoids(self.distances, width).to(dtype)
         key = (width, dtype)
@@ -86,29 +88,29 @@ class Geometry:
         return self._sinusoids[key]
 
 
-def window_geometry(
-    window: Window,
+def window_pairs(
+    window: QueryWindow,
     *,
     mode: Mode,
     before: int | None,
     after: int | None,
     dilation: int,
     device: torch.device,
-) -> Geometry:
-    """The geometry of every block of a window, whose frames are `dilation` frames apart.
+) -> QueryKeyPairs:
+    """The pairs of queries and keys in a block, which are the same in every block.
 
     Args:
         window: The blocks.
         mode: Which frames a frame may attend to, in steps of the dilation.
         before: Reach towards the past, in steps of the dilation; None is no limit.
         after: Reach towards the future.
-        dilation: Frames of a step.
+        dilation: Frames of a step, which lie between neighbouring queries and keys.
         device: Where the tensors are wanted.
 
     Returns:
-        The geometry; a small one is made once.
+        The pairs; where they are few, they are made once and kept.
     """
-    if _is_compiling() or window.rows * window.columns > _KEPT_PAIRS:
+    if _is_compiling() or window.rows * window.key_count > _KEPT_PAIRS:
         return _make(window, mode, (before, after), dilation, device)
     return _kept(window, mode, (before, after), dilation, device)
 
@@ -118,27 +120,27 @@ def _is_compiling() -> bool:
 
 
 def _make(
-    window: Window,
+    window: QueryWindow,
     mode: Mode,
     reach: tuple[int | None, int | None],
     dilation: int,
     device: torch.device,
-) -> Geometry:
+) -> QueryKeyPairs:
     queries, keys = window.query_frames(device), window.key_frames(device)
     allowed = None
     if mode.kind != "offline" or reach != (None, None):
         rows = queries.unsqueeze(1)
         allowed = allowed_by_mode(mode, rows, keys) & within(*reach, rows - keys)
-    return Geometry(queries * dilation, keys * dilation, allowed)
+    return QueryKeyPairs(queries * dilation, keys * dilation, allowed)
 
 
 @lru_cache(maxsize=64)
 def _kept(
-    window: Window,
+    window: QueryWindow,
     mode: Mode,
     reach: tuple[int | None, int | None],
     dilation: int,
     device: torch.device,
-) -> Geometry:
+) -> QueryKeyPairs:
     with torch.inference_mode(mode=False):
         return _make(window, mode, reach, dilation, device)

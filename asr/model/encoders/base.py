@@ -12,7 +12,7 @@ from torch import Tensor, nn
 
 from asr.lengths import valid_mask
 from asr.model.attention import ATTENTION, OFFLINE, Attention, AttentionConfig, Mode
-from asr.model.branches import Surroundings
+from asr.model.branches import FrameContext
 from asr.model.dropout import Dropout
 from asr.model.positions import sinusoids
 from asr.model.stack import Block, BranchStates, Conditioned, Stack
@@ -242,7 +242,7 @@ class Encoder(nn.Module):
             x = x + sinusoids(positions, x.shape[2])
         stacked = self.stack(
             self.dropout(x),
-            Surroundings(valid_mask=valid, mode=mode),
+            FrameContext(valid_mask=valid, mode=mode),
             None if state is None else state.branches,
             condition=None if condition is None else lambda x: condition(x, self.final_norm(x)),
         )

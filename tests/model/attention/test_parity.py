@@ -13,7 +13,7 @@ from asr.model.attention.performer import PerformerAttention
 from asr.model.attention.positions import AlibiBias
 from asr.model.attention.reformer import ReformerAttention
 from asr.model.attention.softmax import SoftmaxAttention
-from asr.model.branches import Surroundings
+from asr.model.branches import FrameContext
 from asr.model.encoders import parse_encoder
 from asr.model.encoders.base import parse_attention
 from asr.model.encoders.conformer import ConformerEncoder
@@ -244,7 +244,7 @@ def test_relative_positions_and_conformer_block_equal_transformers() -> None:
     ours.norm.running_mean.copy_(module.batch_norm.running_mean)
     ours.norm.running_variance.copy_(module.batch_norm.running_var)
     block.output_norm.load_state_dict(theirs.final_layer_norm.state_dict())
-    around = Surroundings(valid_mask=valid, mode=OFFLINE)
+    around = FrameContext(valid_mask=valid, mode=OFFLINE)
     torch.testing.assert_close(
         encoder.stack(x, around, None).output,
         theirs(x, relative_position_embeddings=table),
