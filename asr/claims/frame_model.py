@@ -10,9 +10,8 @@ from asr.claims.tasks import CLASSES, IGNORED, Frames
 from asr.model.attention import OFFLINE, Attention, Mode, ParameterGroup, build_attentions
 from asr.model.branches import FrameContext
 from asr.model.encoders.base import parse_attention
-from asr.model.positions import sinusoids
-from asr.model.stack import Block, BranchStates, Stack, StackOutput
-from asr.model.transformer_blocks import transformer_blocks
+from asr.model.sinusoids import sinusoids
+from asr.model.stack import Block, BranchStates, Stack, StackOutput, transformer_blocks
 
 WIDTH, HEADS = 48, 4
 STEPS = 700

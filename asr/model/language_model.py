@@ -13,10 +13,9 @@ from asr.model.attention import AttentionConfig, Mode, build_attentions, causal
 from asr.model.branches import FrameContext
 from asr.model.dropout import Dropout
 from asr.model.encoders.base import parse_attention
-from asr.model.positions import sinusoids
-from asr.model.stack import BranchStates, Stack
+from asr.model.sinusoids import sinusoids
+from asr.model.stack import BranchStates, Stack, transformer_blocks
 from asr.model.trainable import Trainable
-from asr.model.transformer_blocks import transformer_blocks
 from asr.schema import STRICT
 
 BOUNDARY = 0

@@ -6,8 +6,15 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor, nn
 
-from asr.model.attention import AttentionState
-from asr.model.branches import Branch, FrameContext, add_losses, weighted
+from asr.model.attention import Attention, AttentionState
+from asr.model.branches import (
+    AttentionBranch,
+    Branch,
+    FeedForwardBranch,
+    FrameContext,
+    add_losses,
+    weighted,
+)
 from asr.model.reversible import ReversibleRun, run_reversible
 
 
@@ -195,3 +202,32 @@ class Stack(nn.Module):
             losses=result.losses,
             intermediates=result.taps,
         )
+
+
+def transformer_blocks(
+    attentions: Sequence[Attention], *, width: int, feed_forward_expansion: int, dropout: float
+) -> list[Block]:
+    """Attention and, unless it replaces it, a feed-forward module.
+
+    Args:
+        attentions: The attention of each block.
+        width: Features of each frame.
+        feed_forward_expansion: Hidden width of the feed-forward module as a multiple of the width;
+            0 is no such module.
+        dropout: Dropout probability.
+
+    Returns:
+        One block an attention.
+
+    Source: Vaswani et al. 2017, section 3.1, with the norms in front of the branches.
+    """
+    blocks = []
+    for attention in attentions:
+        branches: list[Branch] = [AttentionBranch(attention, width=width, dropout=dropout)]
+        hidden_width = feed_forward_expansion * width
+        if hidden_width and not attention.capabilities.replaces_feed_forward:
+            branches.append(
+                FeedForwardBranch(width=width, hidden_width=hidden_width, dropout=dropout)
+            )
+        blocks.append(Block(branches))
+    return blocks

@@ -8,14 +8,13 @@ import torch
 from torch import Tensor, nn
 
 from asr.ctc import CtcModel, build_model
-from asr.model.convolution import DepthwiseConvolution
+from asr.model.branches import FeedForward
+from asr.model.convolution import DepthwiseConvolution, MaskedBatchNorm, MaskedLayerNorm
 from asr.model.dropout import Dropout
 from asr.model.encoders import parse_encoder
-from asr.model.feed_forward import FeedForward
 from asr.model.language_model import LanguageModel, LanguageModelConfig
 from asr.model.long_short import DynamicConvolution, LightweightConvolution
-from asr.model.norms import MaskedBatchNorm, MaskedLayerNorm
-from asr.model.positions import sinusoids
+from asr.model.sinusoids import sinusoids
 
 
 def _model(encoder: str, **settings: object) -> CtcModel:

@@ -4,10 +4,9 @@ from torch import nn
 
 from asr.model import subsampling as subsampling_module
 from asr.model.attention import OFFLINE
-from asr.model.convolution import ConvolutionModule, DepthwiseConvolution
+from asr.model.convolution import ConvolutionModule, DepthwiseConvolution, MaskedBatchNorm
 from asr.model.dropout import Dropout
-from asr.model.norms import MaskedBatchNorm
-from asr.model.positions import sinusoids
+from asr.model.sinusoids import sinusoids
 from asr.model.subsampling import (
     InputConvolution,
     StridedDepthwiseConvolution,

@@ -9,7 +9,7 @@ from torch import Tensor, nn
 from asr.model.attention.masks import FORBIDDEN
 from asr.model.attention.softmax_config import SoftmaxConfig, SpanConfig
 from asr.model.attention.windows import QueryKeyPairs
-from asr.model.positions import sinusoids
+from asr.model.sinusoids import sinusoids
 
 
 def alibi_slopes(heads: int) -> list[float]:

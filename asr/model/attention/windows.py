@@ -8,7 +8,7 @@ from torch import Tensor
 
 from asr.model.attention.base import Mode
 from asr.model.attention.masks import allowed_by_mode, penalty, within
-from asr.model.positions import sinusoids
+from asr.model.sinusoids import sinusoids
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -14,7 +14,7 @@ from asr.lengths import valid_mask
 from asr.model.attention import ATTENTION, OFFLINE, Attention, AttentionConfig, Mode
 from asr.model.branches import FrameContext
 from asr.model.dropout import Dropout
-from asr.model.positions import sinusoids
+from asr.model.sinusoids import sinusoids
 from asr.model.stack import Block, BranchStates, Conditioned, Stack
 from asr.model.subsampling import Subsampling, SubsamplingConfig
 from asr.schema import STRICT, parse_choice

@@ -8,7 +8,7 @@ from torch import nn
 
 from asr.model.attention import build_attentions
 from asr.model.encoders.base import Encoder, EncoderConfig
-from asr.model.transformer_blocks import transformer_blocks
+from asr.model.stack import transformer_blocks
 from asr.schema import STRICT
 
 
