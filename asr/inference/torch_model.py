@@ -10,7 +10,6 @@ from asr.ctc import CtcModel
 from asr.features.frontend import Frontend
 from asr.inference.acoustic_model import Posteriors
 from asr.model.attention import OFFLINE, Attention, Mode
-from asr.model.attention.softmax_blocks import SCORES_AT_ONCE
 from asr.model.encoders import EncoderState
 
 _FLOAT_BYTES = 4
@@ -121,11 +120,12 @@ class TorchAcousticModel:
 
     def _score_bytes(self, frames: int) -> int:
         """Attention scores that live at once."""
-        attentions = [module for module in self.model.modules() if isinstance(module, Attention)]
-        if not any(each.capabilities.memory == "T^2" for each in attentions):
-            return 0
-        all_scores = self.model.encoder.config.heads * frames * frames
-        return _FLOAT_BYTES * _COPIES_OF_SCORES * min(all_scores, SCORES_AT_ONCE)
+        scores = (
+            module.score_bytes(frames)
+            for module in self.model.modules()
+            if isinstance(module, Attention)
+        )
+        return _COPIES_OF_SCORES * max(scores, default=0)
 
     @torch.inference_mode()
     def posteriors(self, waveforms: Sequence[Tensor]) -> Posteriors:

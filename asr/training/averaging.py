@@ -9,6 +9,7 @@ import torch
 from torch import Tensor, nn
 from torch.distributed.tensor import DTensor
 
+from asr.model.attention import Attention
 from asr.model.weights import read_weights
 from asr.training.checkpoint import save_weights
 from asr.training.config import TrainingConfig
@@ -75,6 +76,9 @@ class ExponentialAverage:
             kept = tensor.clone()
             tensor.copy_(self.tensors[name])
             self.tensors[name].copy_(kept)
+        for module in self._model.modules():
+            if isinstance(module, Attention):
+                module.after_loading()
 
 
 class EpochMean:

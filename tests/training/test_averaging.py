@@ -4,6 +4,8 @@ import pytest
 import torch
 from torch import Tensor, nn
 
+from asr.model.attention import build_attentions
+from asr.model.encoders.base import parse_attention
 from asr.training.averaging import EpochMean, ExponentialAverage
 
 
@@ -48,6 +50,25 @@ def test_applied_average_gives_the_weights_back() -> None:
         assert model.weight.tolist() == [0.0, 0.0]
     assert model.weight.tolist() == [4.0, 4.0]
     assert average.tensors["weight"].tolist() == [0.0, 0.0]
+
+
+def test_applied_average_tells_attention_of_its_weights() -> None:
+    section = {"kind": "adaptive_span", "span": {"max_frames": 20, "ramp_frames": 8}}
+    model, other = (
+        build_attentions(parse_attention(section), width=8, heads=2, dropout=0.0, layers=1)[0]
+        for _ in range(2)
+    )
+    with torch.no_grad():
+        for parameter in other.parameters():
+            parameter.add_(0.5)
+    other.after_loading()
+    average = ExponentialAverage(model, 0.5)
+    average.tensors = dict(other.state_dict())
+    x, valid = torch.randn(1, 40, 8), torch.ones(1, 40, dtype=torch.bool)
+    own, expected = model(x, valid).output, other(x, valid).output
+    with average.applied():
+        torch.testing.assert_close(model(x, valid).output, expected)
+    torch.testing.assert_close(model(x, valid).output, own)
 
 
 def test_epoch_mean_takes_the_last_ones(tmp_path: Path) -> None:

@@ -76,8 +76,9 @@ class Capabilities:
         replaces_feed_forward: Whether the block must leave out its feed-forward modules.
         positions: Knowledge of positions it has: none (the encoder adds them to its input),
             relative, or a bias.
-        time: Growth of time with T frames, such as "T^2".
-        memory: Growth of memory with T frames.
+        time: Growth of time with T frames, such as "T^2"; a word for people, as `asr attention`
+            shows it. What a program needs to know is `Attention.score_bytes`.
+        memory: Growth of memory with T frames, likewise.
     """
 
     modes: frozenset[str]
@@ -152,6 +153,17 @@ class Attention(nn.Module, ABC):
         """What this instance can do."""
 
     @abstractmethod
+    def score_bytes(self, frames: int) -> int:
+        """Bytes of scores of all pairs of frames that one pass without gradients holds at once.
+
+        Args:
+            frames: Length of the one utterance, in encoder frames.
+
+        Returns:
+            0 where what is held grows no faster than the frames.
+        """
+
+    @abstractmethod
     def forward(
         self,
         x: Tensor,
@@ -185,6 +197,12 @@ class Attention(nn.Module, ABC):
 
     def after_step(self) -> None:
         """Called after each optimizer step, for clamps and redraws."""
+
+    def after_loading(self) -> None:
+        """Called after weights were replaced in place, for what was derived from the former ones.
+
+        `load_state_dict` needs no such call.
+        """
 
     def parameter_groups(self) -> list[ParameterGroup]:
         """Parameters that want a learning rate or weight decay of their own."""

@@ -90,6 +90,10 @@ class LinformerAttention(Attention):
             self.slot_weights = first.slot_weights
             self._is_shared = True
 
+    def score_bytes(self, frames: int) -> int:
+        """None: there are no scores of all pairs; see the contract in `base`."""
+        return 0
+
     def forward(
         self,
         x: Tensor,

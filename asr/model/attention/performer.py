@@ -132,6 +132,10 @@ class PerformerAttention(Attention):
             memory="T m",
         )
 
+    def score_bytes(self, frames: int) -> int:
+        """None: there are no scores of all pairs; see the contract in `base`."""
+        return 0
+
     def forward(
         self,
         x: Tensor,

@@ -133,23 +133,26 @@ class AdaptiveSpan(nn.Module):
     def __init__(self, config: SpanConfig, *, heads: int) -> None:
         super().__init__()
         self.config = config
-        # Of the longest span; (side, head), the past first.
+        # Of the longest span; (side, head), the past first. Who changes it calls `measure`.
         self.fraction = nn.Parameter(torch.full((2, heads), config.initial_fraction))
         self._window = self._reach([config.initial_fraction] * 2)
         self.register_load_state_dict_post_hook(_after_loading)  # type: ignore[no-untyped-call]
 
     @property
     def window_frames(self) -> tuple[int, int]:
-        """Farthest frame with a weight, before and after, over all heads."""
-        if not torch.compiler.is_exporting():
-            self._window = self._measure()
+        """Farthest frame with a weight, before and after, over all heads.
+
+        It is measured after each optimizer step and after loading, not here: reading it from the
+        device in every forward pass would wait for all that is queued there.
+        """
         return self._window
 
-    def _measure(self) -> tuple[int, int]:
+    def measure(self) -> None:
+        """Find the window that the spans need; call it after they have changed."""
         fraction = self.fraction.detach()
         # Where weights are shared among processes, each holds a part.
         whole = fraction.full_tensor() if hasattr(fraction, "full_tensor") else fraction
-        return self._reach(whole.amax(dim=1).tolist())
+        self._window = self._reach(whole.amax(dim=1).tolist())
 
     def _reach(self, fractions: list[float]) -> tuple[int, int]:
         """Farthest frames with a weight when these are the longest spans on both sides."""
@@ -172,9 +175,9 @@ class AdaptiveSpan(nn.Module):
 
     @torch.no_grad()
     def after_step(self) -> None:
-        """Keep the spans between nothing and the longest."""
+        """Keep the spans between nothing and the longest, and measure the window that they need."""
         self.fraction.clamp_(0, 1)
-        self._window = self._measure()
+        self.measure()
 
 
 def _after_loading(span: AdaptiveSpan, _: object) -> None:

@@ -151,6 +151,10 @@ class ReformerAttention(Attention):
             memory="T c",
         )
 
+    def score_bytes(self, frames: int) -> int:
+        """None: there are no scores of all pairs; see the contract in `base`."""
+        return 0
+
     def forward(
         self,
         x: Tensor,

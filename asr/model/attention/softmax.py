@@ -20,7 +20,13 @@ from asr.model.attention.base import (
 from asr.model.attention.keys import FixedKeys, GlobalFrames, Keys, PersistentVectors
 from asr.model.attention.masks import allowed_by_mode, in_pattern
 from asr.model.attention.positions import PositionScores
-from asr.model.attention.softmax_blocks import BlockwiseSoftmax, Reach, attend_with_dilation
+from asr.model.attention.softmax_blocks import (
+    SCORE_BYTES,
+    SCORES_AT_ONCE,
+    BlockwiseSoftmax,
+    Reach,
+    attend_with_dilation,
+)
 from asr.model.attention.softmax_config import SoftmaxConfig, dilations_of_heads, window_of_layer
 from asr.model.dropout import Dropout
 
@@ -155,11 +161,8 @@ class SoftmaxAttention(Attention):
             modes -= {"causal"}
         if self.global_frames is not None:
             modes = {"offline"}
-        growth = "T^2"
-        if config.pattern == "exponential":
-            growth = "T log T" if config.restart_frames is None else "T^2"
-        elif config.span is not None or self._window_frames is not None:
-            growth = "T w"
+        sparse = "T log T" if config.pattern == "exponential" else "T w"
+        growth = "T^2" if self._scores_all_pairs else sparse
         return Capabilities(
             modes=frozenset(modes),
             period=math.lcm(*(dilation for _, dilation in self._runs)),
@@ -169,6 +172,19 @@ class SoftmaxAttention(Attention):
             time=growth,
             memory=growth,
         )
+
+    def score_bytes(self, frames: int) -> int:
+        """Of full rows of scores, in slices of queries; see the contract in `base`."""
+        if not self._scores_all_pairs:
+            return 0
+        return SCORE_BYTES * min(self.heads * frames * frames, SCORES_AT_ONCE)
+
+    @property
+    def _scores_all_pairs(self) -> bool:
+        """Whether each query scores a number of keys that grows with their number."""
+        if self.config.pattern == "exponential":
+            return self.config.restart_frames is not None
+        return self.config.span is None and self._window_frames is None
 
     def forward(
         self,
@@ -258,6 +274,11 @@ class SoftmaxAttention(Attention):
         """Keep learned spans in range."""
         if self.scores.span is not None:
             self.scores.span.after_step()
+
+    def after_loading(self) -> None:
+        """Measure the window that learned spans need."""
+        if self.scores.span is not None:
+            self.scores.span.measure()
 
     def parameter_groups(self) -> list[ParameterGroup]:
         """Learned spans: a rate of their own."""

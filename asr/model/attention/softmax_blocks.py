@@ -19,6 +19,7 @@ from asr.model.dropout import Dropout
 _SCORES_IN_CACHE = 1 << 20
 _FEWEST_QUERIES = 64
 SCORES_AT_ONCE = 1 << 25
+SCORE_BYTES = 4
 _SMALLEST_BLOCK_FRAMES = 32
 
 

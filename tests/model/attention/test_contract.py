@@ -1,9 +1,13 @@
 """What every mechanism must keep; a new word in ATTENTION is tested without a new test."""
 
+from contextlib import nullcontext
+from functools import partial
+
 import pytest
 import torch
 from torch import Tensor
 
+from asr.claims.cost import peak_bytes
 from asr.model.attention import (
     ATTENTION,
     OFFLINE,
@@ -86,6 +90,33 @@ def test_drops_alike_with_and_without_gradients(word: str, monkeypatch: pytest.M
         with torch.set_grad_enabled(with_gradients):
             outputs.append(attention(_input(), _valid(_TIME, 20)).output)
     torch.testing.assert_close(*outputs)
+
+
+@pytest.mark.parametrize(("word", "mode"), served(OFFLINE, causal(), chunked(8, 8)))
+def test_forward_reads_nothing_from_the_device(
+    word: str, mode: Mode, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    # Tensors without data, for which there is no autocast: what would wait for a value from the
+    # device raises instead.
+    monkeypatch.setattr(torch, "autocast", lambda *_, **__: nullcontext())
+    attention = _attention(word).to("meta")
+    x, valid = _input().to("meta"), _valid(_TIME, 20).to("meta")
+    assert attention(x, valid, mode=mode).output.shape == x.shape
+
+
+def test_scores_that_are_declared_are_all_that_grow_by_the_square(word: str) -> None:
+    attention, lengths = mechanism(word).eval(), (1024, 2048)
+    if attention.score_bytes(1024):
+        declared = [attention.score_bytes(time) for time in lengths]
+        assert declared == [4 * _HEADS * time**2 for time in lengths]
+        assert attention.score_bytes(1 << 20) == 4 << 25
+        return
+    with torch.no_grad():
+        first, second = (
+            peak_bytes(partial(attention, _input(1, time), _valid(time, time=time)))
+            for time in lengths
+        )
+    assert second < 2.6 * first
 
 
 def test_no_frame_at_all_is_finite(word: str) -> None:

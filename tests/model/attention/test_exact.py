@@ -111,6 +111,7 @@ def test_adaptive_span_masks_after_the_softmax(time: int) -> None:
     span = attention.scores.span
     assert span is not None
     torch.nn.init.uniform_(span.fraction, generator=torch.Generator().manual_seed(0))
+    span.measure()
     x, valid = masked_input(time)
     query, key, value = projected_parts(attention, x)
     distance = distances(time)
@@ -130,10 +131,27 @@ def test_adaptive_span_learns_through_the_ramp() -> None:
     span = attention.scores.span
     assert span is not None
     torch.nn.init.constant_(span.fraction, 0.3)
+    span.measure()
     x, valid = masked_input(30)
     attention(x, valid).output.square().sum().backward()
     assert span.fraction.grad is not None
     assert span.fraction.grad.abs().min() > 0
+
+
+def test_adaptive_span_follows_weights_that_are_replaced() -> None:
+    attention = build("adaptive_span", span={"max_frames": 20, "ramp_frames": 8})
+    span = attention.scores.span
+    assert span is not None
+    torch.nn.init.constant_(span.fraction, 0.0)
+    attention.after_loading()
+    assert span.window_frames == (7, 7)
+    torch.nn.init.constant_(span.fraction, 0.5)
+    attention.after_loading()
+    assert span.window_frames == (17, 17)
+    other = build("adaptive_span", span={"max_frames": 20, "ramp_frames": 8})
+    other.load_state_dict(attention.state_dict())
+    assert other.scores.span is not None
+    assert other.scores.span.window_frames == (17, 17)
 
 
 def test_adaptive_span_is_clamped_and_trims_keys() -> None:
