@@ -1,5 +1,6 @@
 """Results of claims as Markdown, JSON and plots."""
 
+import importlib.util
 import json
 from collections.abc import Sequence
 from pathlib import Path
@@ -9,12 +10,28 @@ from asr.claims.claim import Check, ClaimResult, Curve
 _SIGNS = {"at_most": "≤", "at_least": "≥", "within": "1 ±"}
 
 
+def check_plots() -> None:
+    """Raise if no plot can be drawn, before minutes are spent on what it would show.
+
+    Raises:
+        ValueError: matplotlib is not installed.
+    """
+    if importlib.util.find_spec("matplotlib") is None:
+        raise ValueError(
+            "expected matplotlib for the plots of the claims, found none; "
+            'install the extra: pip install "attune-asr[plots]"'
+        )
+
+
 def write_report(results: Sequence[ClaimResult], folder: Path) -> None:
     """Write `claims.md`, `claims.json` and a PNG for each plot.
 
     Raises:
         OSError: The folder cannot be written.
+        ValueError: There are plots, and matplotlib is not installed.
     """
+    if any(result.curves for result in results):
+        check_plots()
     folder.mkdir(parents=True, exist_ok=True)
     plots = {result.name: _plot(result, folder) for result in results}
     (folder / "claims.md").write_text(_markdown(results, plots), encoding="utf-8")

@@ -26,8 +26,9 @@ def claims(
     from asr.claims import CLAIMS
     from asr.claims.claim import read_thresholds, run_claim
     from asr.claims.language import LANGUAGE_CLAIMS, language_claims
-    from asr.claims.report import write_report
+    from asr.claims.report import check_plots, write_report
 
+    check_plots()
     claims = {**CLAIMS, **({} if text is None else language_claims(text))}
     names = only or list(claims)
     unknown = sorted(set(names) - set(claims))

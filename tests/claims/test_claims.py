@@ -69,6 +69,19 @@ def test_command_runs_one_claim_with_its_plot(tmp_path: Path) -> None:
     assert (tmp_path / "reversible-1.png").read_bytes().startswith(b"\x89PNG")
 
 
+def test_missing_matplotlib_is_one_line_before_any_claim(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("importlib.util.find_spec", lambda name: None)
+    done = CliRunner().invoke(app, ["claims", "--only", "reversible", "--out", str(tmp_path)])
+    assert done.exit_code == 1
+    assert str(done.exception) == (
+        "expected matplotlib for the plots of the claims, found none; "
+        'install the extra: pip install "attune-asr[plots]"'
+    )
+    assert not any(tmp_path.iterdir())
+
+
 def test_unknown_claim_is_an_error(tmp_path: Path) -> None:
     done = CliRunner().invoke(app, ["claims", "--only", "alibii", "--out", str(tmp_path)])
     assert done.exit_code == 1
@@ -129,10 +142,22 @@ def test_motifs_end_alike_and_differ_before() -> None:
         assert value == frames.labels[item, 31]
 
 
-def test_chirps_come_in_pairs_that_are_each_other_backwards() -> None:
-    frames = chirps(30, 64, _generator())
-    assert frames.inputs.shape == (30, 64, 16)
+def test_chirps_of_a_pair_go_through_the_same_features_in_opposite_order() -> None:
+    frames = chirps(400, 8, _generator())
     assert torch.unique(frames.labels).tolist() == list(range(CLASSES))
+    # The first token of each item lasts four frames at least.
+    first = frames.inputs[:, :4].argmax(dim=2)
+    for rising in range(0, CLASSES, 2):
+        up, down = (
+            first[(frames.labels[:, :4] == label).all(dim=1)].float().median(dim=0).values
+            for label in (rising, rising + 1)
+        )
+        low, high = rising, rising + 5
+        assert (up[0], down[0]) == (low, high)
+        assert (up.diff() >= 0).all()
+        assert (down.diff() <= 0).all()
+        assert low < up[3] <= high
+        assert high > down[3] >= low
 
 
 def test_peak_bytes_counts_what_lives_at_once() -> None:
