@@ -1,9 +1,11 @@
 """Measure how fast the training loader delivers audio.
 
-    python tools/bench_loader.py train.jsonl
+    python -m tools.bench_loader train.jsonl [--against CHECKOUT [--pairs 10]]
 
 Prints audio seconds per second of wall time for each number of workers, with and without
-augmentation, and, without workers, the processor time that a second of audio costs.
+augmentation, and, without workers, the processor time that a second of audio costs. With
+`--against` this checkout and the other one, each with its own tool, are measured in turn, and the
+ratio of their speeds is printed with its 95 % interval.
 """
 
 import argparse
@@ -16,6 +18,7 @@ from asr.data.audio import AUDIO_SUFFIXES, audio_info
 from asr.data.loader import DataConfig, build_training_loader
 from asr.data.manifest import Utterance, read_manifest
 from asr.features.augmentation import AugmentationConfig, WaveformAugment
+from tools.against import Speeds, add_arguments, compare, run_in
 
 AUGMENTATIONS = {
     "none": AugmentationConfig(),
@@ -47,6 +50,20 @@ def read_utterances(source: Path) -> list[Utterance]:
     ]
 
 
+def parse_speeds(printed: str) -> Speeds:
+    """Audio seconds per second by workers and augmentation, from what this tool prints."""
+    rows = [line.split() for line in printed.splitlines()[1:]]
+    return {f"{row[0]} workers, augmentation {row[1]}": float(row[2]) for row in rows}
+
+
+def _command(arguments: argparse.Namespace) -> list[str]:
+    command = ["-m", "tools.bench_loader", str(arguments.source.resolve())]
+    command += ["--batch-seconds", str(arguments.batch_seconds)]
+    command += ["--batches", str(arguments.batches)]
+    command += ["--sample-rate-hz", str(arguments.sample_rate_hz)]
+    return [*command, "--workers", *map(str, arguments.workers)]
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("source", type=Path, help="a manifest, or a folder of audio files")
@@ -54,7 +71,15 @@ def main() -> None:
     parser.add_argument("--batches", type=int, default=60, help="batches measured")
     parser.add_argument("--workers", type=int, nargs="+", default=[0, 1, 2])
     parser.add_argument("--sample-rate-hz", type=int, default=16000)
+    add_arguments(parser)
     arguments = parser.parse_args()
+    if arguments.against:
+        compare(
+            lambda checkout: parse_speeds(run_in(checkout, _command(arguments))),
+            other=arguments.against,
+            pairs=arguments.pairs,
+        )
+        return
     torch.set_num_threads(1)
     utterances = read_utterances(arguments.source)
     print("workers  augmentation  audio s/s  processor ms per audio s  padding %  batches")

@@ -3,7 +3,10 @@
 The step is the S preset on 8 x 12 s: forward, CTC loss, backward, clipping and AdamW, with the
 paper's dropout. Decoding writes a folder of FLAC files and decodes it as `asr decode` does.
 
-    python -m tools.bench_step [--set section.key=value]
+    python -m tools.bench_step [--set section.key=value] [--against CHECKOUT [--pairs 10]]
+
+With `--against` this checkout and the other one, each with its own tool, are measured in turn, and
+the ratio of their speeds is printed with its 95 % interval.
 """
 
 import argparse
@@ -27,6 +30,7 @@ from asr.features.normalisation import Normalisation
 from asr.inference.torch_model import TorchAcousticModel
 from asr.recognizer import Recognizer
 from asr.tokens.tokenizer import train_tokenizer
+from tools.against import Speeds, add_arguments, compare, run_in
 from tools.ctc_step import peak_bytes, random_batch, training_step, wall_seconds
 from tools.peers.systems import attune_system
 
@@ -46,7 +50,11 @@ def main() -> None:
     parser.add_argument("--seconds", type=float, default=12.0)
     parser.add_argument("--repeats", type=int, default=5)
     parser.add_argument("--json", type=Path, help="also write the rows here")
+    add_arguments(parser)
     args = parser.parse_args()
+    if args.against:
+        compare(lambda checkout: _speeds(checkout, args), other=args.against, pairs=args.pairs)
+        return
     rows = []
     for case in _CASES:
         # Peak memory belongs to a process, so that each case needs its own.
@@ -61,6 +69,18 @@ def main() -> None:
         rows.append({"case": case, "device": args.device, **row})
     if args.json:
         args.json.write_text(json.dumps(rows, indent=2) + "\n", encoding="utf-8")
+
+
+def _speeds(checkout: Path, args: argparse.Namespace) -> Speeds:
+    """The rows of a checkout's own tool."""
+    with tempfile.TemporaryDirectory() as folder:
+        rows = Path(folder) / "rows.json"
+        command = ["-m", "tools.bench_step", "--json", str(rows), "--device", args.device]
+        command += ["--config", str(args.config.resolve()), "--repeats", str(args.repeats)]
+        command += ["--utterances", str(args.utterances), "--seconds", str(args.seconds)]
+        run_in(checkout, [*command, *(f"--set={each}" for each in args.set)])
+        measured = json.loads(rows.read_text(encoding="utf-8"))
+    return {row["case"]: row["audio_seconds_per_second"] for row in measured}
 
 
 def _measure(case: str, args: argparse.Namespace) -> dict[str, float]:
