@@ -7,7 +7,7 @@ import pytest
 
 import asr
 from asr.config import load_config
-from asr.data.corpora import librispeech
+from asr.data.corpora import CORPORA
 from asr.data.corpora.synthetic import generate
 from asr.data.manifest import read_manifest, write_manifest
 from asr.scoring.report import score
@@ -69,7 +69,7 @@ def eight_utterances(request: pytest.FixtureRequest, tmp_path: Path) -> Path:
     else:
         root, split = tmp_path / "synthetic", "synthetic-dev"
         generate(root, train_seconds=60.0, dev_seconds=60.0, test_seconds=60.0, jobs=1)
-    librispeech.prepare(root, tmp_path, splits=[split], skip_broken=False, jobs=2)
+    CORPORA["librispeech"].prepare(root, tmp_path, splits=[split], jobs=2)
     utterances = read_manifest(tmp_path / f"{split}.jsonl")
     short = [u for u in utterances if u.duration_seconds <= _LONGEST_SECONDS][:_UTTERANCES]
     assert len(short) == _UTTERANCES

@@ -5,7 +5,7 @@ import sys
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import Annotated
 
 import typer
 from rich.console import Console
@@ -21,13 +21,12 @@ from rich.progress import (
     TransferSpeedColumn,
 )
 
-from asr.cli.prepare_synthetic import synthetic
-
-if TYPE_CHECKING:
-    from asr.data.validation import ManifestReport
+from asr.cli.outputs import check_outputs
+from asr.data.corpora import CORPORA
+from asr.data.manifest import join_manifests, total_seconds
+from asr.data.validation import ManifestReport
 
 app = typer.Typer(no_args_is_help=True, help="Find and check a corpus; write its manifests.")
-app.command("synthetic")(synthetic)
 
 _CPUS = os.cpu_count() or 1
 
@@ -41,40 +40,93 @@ Name = Annotated[
 ]
 
 
-@app.command()
-def librispeech(  # noqa: PLR0917 - typer passes them by name
-    root: Annotated[
-        Path, typer.Option("--root", help="The folder LibriSpeech, or the one that holds it.")
-    ],
-    out: Out,
+def _corpus_command(word: str) -> Callable[..., None]:
+    """The command of an entry of `CORPORA`."""
+    corpus = CORPORA[word]
+    downloads = corpus.download is not None
+    by_default = ",".join(corpus.default_splits or ()) or "all found"
+
+    def command(  # noqa: PLR0917 - typer passes them by name
+        root: Annotated[Path, typer.Option("--root", help=corpus.root)],
+        out: Out,
+        splits: Annotated[
+            str | None,
+            typer.Option("--splits", help=f"Names, separated by commas; default: {by_default}."),
+        ] = None,
+        download: Annotated[
+            bool,
+            typer.Option(
+                "--download",
+                help="Download those of --splits that are missing.",
+                hidden=not downloads,
+            ),
+        ] = False,
+        mirror: Annotated[
+            str | None,
+            typer.Option(
+                "--mirror", help="Download from this address instead.", hidden=not downloads
+            ),
+        ] = None,
+        skip_broken: SkipBroken = False,
+        jobs: Jobs = _CPUS,
+    ) -> None:
+        names = _names(splits, option="--splits", download=download, mirror=mirror)
+        if download:
+            if corpus.download is None:
+                raise typer.BadParameter(
+                    f"expected a corpus that can be downloaded, found {word}; {corpus.source}",
+                    param_hint="--download",
+                )
+            assert names is not None
+            with _progress(DownloadColumn(), TransferSpeedColumn()) as update:
+                corpus.download(root, splits=names, mirror=mirror, progress=update)
+        with _progress(MofNCompleteColumn()) as update:
+            reports = corpus.prepare(
+                root, out, splits=names, skip_broken=skip_broken, jobs=jobs, progress=update
+            )
+        finish(reports, skip_broken=skip_broken)
+
+    return command
+
+
+def _synthetic(
+    root: Annotated[Path, typer.Option("--root", help=CORPORA["synthetic"].root)],
+    out: Annotated[
+        Path | None,
+        typer.Option("--out", help="Folder to write the manifests to; by default none is written."),
+    ] = None,
     splits: Annotated[
         str | None,
-        typer.Option("--splits", help="Such as dev-clean,test-clean; by default all found."),
+        typer.Option("--splits", help="With --out: names, separated by commas; default: all."),
     ] = None,
-    download: Annotated[
-        bool, typer.Option("--download", help="Download those of --splits that are missing.")
-    ] = False,
-    mirror: Annotated[
-        str | None,
-        typer.Option("--mirror", help="Download from this address instead."),
-    ] = None,
-    skip_broken: SkipBroken = False,
-    jobs: Jobs = _CPUS,
+    seed: Annotated[int, typer.Option("--seed", help="Another seed gives other recordings.")] = 0,
+    jobs: Annotated[
+        int, typer.Option("--jobs", min=1, help="Processes; by default one a core.")
+    ] = _CPUS,
 ) -> None:
-    """LibriSpeech, Mini LibriSpeech, and folders laid out like them."""
-    from asr.data.corpora.librispeech import download as download_splits
-    from asr.data.corpora.librispeech import prepare
+    from asr.data.corpora.synthetic import generate
 
-    names = _names(splits, option="--splits", download=download, mirror=mirror)
-    if download:
-        assert names is not None
-        with _progress(DownloadColumn(), TransferSpeedColumn()) as update:
-            download_splits(root, splits=names, mirror=mirror, progress=update)
-    with _progress(MofNCompleteColumn()) as update:
-        report = prepare(
-            root, out, splits=names, skip_broken=skip_broken, jobs=jobs, progress=update
+    names = _names(splits, option="--splits", download=False, mirror=None)
+    summary = generate(root, seed=seed, jobs=jobs)
+    print(f"{'made' if summary.made else 'found finished'}: {root / 'LibriSpeech'}")
+    for name, split in summary.splits.items():
+        print(
+            f"{name}: {split.utterances} utterances, {split.seconds / 60:.1f} minutes, "
+            f"{len(split.voices)} voices"
         )
-    finish(report.manifests, skip_broken=skip_broken)
+    print("This speech is synthetic (espeak-ng); results on it say nothing about real speech.")
+    if out is None:
+        return
+    with _progress(MofNCompleteColumn()) as update:
+        reports = CORPORA["synthetic"].prepare(root, out, splits=names, jobs=jobs, progress=update)
+    finish(reports, skip_broken=False)
+
+
+_OWN_COMMANDS = {"synthetic": _synthetic}
+"""Commands of corpora that have settings of their own."""
+
+for _word, _corpus in CORPORA.items():
+    app.command(_word, help=_corpus.description)(_OWN_COMMANDS.get(_word) or _corpus_command(_word))
 
 
 @app.command("librispeech-lm")
@@ -185,7 +237,23 @@ def table(  # noqa: PLR0917 - typer passes them by name
     finish([report], skip_broken=skip_broken)
 
 
-def finish(reports: "Sequence[ManifestReport]", *, skip_broken: bool) -> None:
+@app.command()
+def join(
+    manifests: Annotated[
+        list[Path], typer.Argument(metavar="MANIFEST", help="Manifests (.jsonl), in this order.")
+    ],
+    out: Annotated[Path, typer.Option("--out", help="Manifest to write.")],
+) -> None:
+    """Several manifests as one.
+
+    Ids must differ between them. What is at --out is replaced, whole or not at all.
+    """
+    check_outputs([out], inputs=manifests)
+    utterances = join_manifests(manifests, out)
+    print(f"{out}: {len(utterances)} utterances, {total_seconds(utterances) / 3600:.2f} h")
+
+
+def finish(reports: Sequence[ManifestReport], *, skip_broken: bool) -> None:
     """Print the summary of each manifest and every broken item; exit 1 where one was not written.
 
     Args:

@@ -111,6 +111,35 @@ def _to_record(utterance: Utterance, folder: Path) -> dict[str, object]:
     return record
 
 
+def join_manifests(paths: Sequence[Path], out: Path) -> list[Utterance]:
+    """Write several manifests as one, atomically.
+
+    Args:
+        paths: The manifests, in the order of their utterances.
+        out: The manifest to write.
+
+    Returns:
+        The utterances.
+
+    Raises:
+        FileNotFoundError: A manifest does not exist.
+        JsonLinesError: A manifest is broken, or an id occurs in two of them.
+    """
+    utterances: dict[str, Utterance] = {}
+    origins: dict[str, Path] = {}
+    for path in paths:
+        for utterance in read_manifest(path):
+            if utterance.id in utterances:
+                raise JsonLinesError(
+                    f"{path}: expected ids that no other manifest has, found {utterance.id!r} also "
+                    f"in {origins[utterance.id]}; leave one of them out or rename its ids"
+                )
+            utterances[utterance.id] = utterance
+            origins[utterance.id] = path
+    write_manifest(out, utterances.values())
+    return list(utterances.values())
+
+
 def total_seconds(utterances: Sequence[Utterance]) -> float:
     """Audio seconds of all utterances together."""
     return sum(utterance.duration_seconds for utterance in utterances)

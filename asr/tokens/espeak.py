@@ -1,4 +1,4 @@
-"""Runs espeak-ng, which is GPL, in processes of its own."""
+"""Child processes that run espeak-ng, which is GPL and therefore never loaded into this one."""
 
 import importlib.util
 import subprocess

@@ -1,4 +1,4 @@
-"""Words to phones with espeak-ng: a program of its own, because espeak-ng is GPL.
+"""Phones of words from espeak-ng: a program of its own, because espeak-ng is GPL.
 
 Nothing of Attune imports this file, and it imports nothing of Attune. Standard input holds one JSON
 object {voice, texts}; printed is one JSON list, the phones of each text in IPA, or null where there
@@ -17,8 +17,8 @@ _CHARS_UTF8 = 1
 _PHONEMES_IPA = 2
 
 
-class Engine:
-    """The loaded library, with the data folder of the same package."""
+class PhoneEngine:
+    """espeak-ng for phones: the loaded library with the data folder of its package."""
 
     def __init__(self) -> None:
         import espeakng_loader
@@ -56,7 +56,7 @@ class Engine:
 def main() -> None:
     """Answer the one question on standard input."""
     question = json.load(sys.stdin)
-    engine = Engine()
+    engine = PhoneEngine()
     known = engine.select(question["voice"])
     answer = [engine.phones(text) for text in question["texts"]] if known else None
     print(json.dumps(answer))  # noqa: T201 - the answer to the parent

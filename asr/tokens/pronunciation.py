@@ -1,4 +1,4 @@
-"""Words to the phones that they are spoken with."""
+"""Pronunciation: the phones of words, by espeak-ng."""
 
 import json
 import logging

@@ -1,4 +1,4 @@
-"""Text to labels and back, by SentencePiece."""
+"""Tokenizer: text to labels and back, by SentencePiece."""
 
 import hashlib
 import io

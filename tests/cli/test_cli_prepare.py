@@ -6,7 +6,8 @@ import soundfile
 from typer.testing import CliRunner, Result
 
 from asr.cli.prepare import app
-from asr.data.manifest import read_manifest
+from asr.data.corpora import CORPORA
+from asr.data.manifest import Utterance, read_manifest, write_manifest
 
 
 @pytest.fixture
@@ -115,9 +116,53 @@ def test_table(tmp_path: Path) -> None:
     assert [item.text for item in read_manifest(tmp_path / "out" / "t.jsonl")] == ["hello"]
 
 
-def test_help_names_the_commands() -> None:
+def test_every_corpus_is_a_command_and_so_are_ones_own_recordings() -> None:
+    commands = {item.name for item in app.registered_commands if item.name}
+    assert commands >= CORPORA.keys()
     result = run("--help")
-    assert all(name in result.stdout for name in ("librispeech", "folder", "table"))
+    for name in (*CORPORA, "librispeech-lm", "folder", "table", "join"):
+        assert f" {name} " in result.stdout
+
+
+@pytest.mark.parametrize("word", CORPORA)
+def test_every_corpus_takes_the_options_of_the_contract(word: str) -> None:
+    result = run(word, "--help")
+    assert result.exit_code == 0
+    assert CORPORA[word].description in " ".join(result.stdout.split())
+    for option in ("--root", "--out", "--splits", "--jobs"):
+        assert option in result.stdout
+
+
+def test_a_corpus_that_nobody_may_download_says_where_it_is(tmp_path: Path) -> None:
+    command = ("common_voice", "--root", tmp_path, "--splits", "test", "--out", tmp_path / "out")
+    result = run(*command, "--download")
+    assert result.exit_code == 2
+    assert "https://commonvoice.mozilla.org" in result.stderr
+    assert not list(tmp_path.iterdir())
+
+
+def test_join(corpus: Path) -> None:
+    out = corpus / "out"
+    write_manifest(out / "a.jsonl", [_utterance(corpus, "1"), _utterance(corpus, "2")])
+    write_manifest(corpus / "b.jsonl", [_utterance(corpus, "3")])
+    result = run("join", out / "a.jsonl", corpus / "b.jsonl", "--out", out / "c.jsonl")
+    assert result.exit_code == 0
+    assert result.stdout == f"{out}/c.jsonl: 3 utterances, 0.01 h\n"
+    assert read_manifest(out / "c.jsonl") == [_utterance(corpus, name) for name in "123"]
+    joined = (out / "c.jsonl").read_bytes()
+    assert joined.startswith((out / "a.jsonl").read_bytes())
+    write_manifest(corpus / "b.jsonl", [_utterance(corpus, "2")])
+    result = run("join", out / "a.jsonl", corpus / "b.jsonl", "--out", out / "c.jsonl")
+    assert f"found '2' also in {out}/a.jsonl" in str(result.exception)
+    assert (out / "c.jsonl").read_bytes() == joined
+    result = run("join", out / "a.jsonl", "--out", out / "a.jsonl")
+    assert "expected to write to another file than the inputs" in str(result.exception)
+
+
+def _utterance(folder: Path, name: str) -> Utterance:
+    return Utterance(
+        id=name, audio_filepath=folder / f"{name}.wav", duration_seconds=12.3, text="x", speaker="s"
+    )
 
 
 def test_librispeech_lm(tmp_path: Path) -> None:

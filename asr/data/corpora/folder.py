@@ -1,4 +1,4 @@
-"""A folder of audio files, each beside a .txt file of the same name."""
+"""Corpus in a folder: audio files, each beside a .txt file of the same name."""
 
 import logging
 from pathlib import Path

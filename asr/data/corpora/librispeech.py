@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from asr.data.audio import AUDIO_SUFFIXES
+from asr.data.corpora.base import Corpus
 from asr.data.download import (
     ArchiveError,
     DownloadProgress,
@@ -16,14 +17,7 @@ from asr.data.download import (
     unpack_tar_gz,
     verify_sha256,
 )
-from asr.data.validation import (
-    BrokenItem,
-    Candidate,
-    Candidates,
-    ManifestReport,
-    ValidationProgress,
-    write_validated_manifest,
-)
+from asr.data.validation import BrokenItem, Candidate, Candidates
 
 logger = logging.getLogger(__name__)
 
@@ -58,17 +52,6 @@ ARCHIVES = {
     name: Archive(base_url=_OFFICIAL_URL, sha256=digest)
     for name, digest in _OFFICIAL_SHA256.items()
 } | {name: Archive(base_url=_MINI_URL, sha256=None) for name in ("train-clean-5", "dev-clean-2")}
-
-
-@dataclass(frozen=True, kw_only=True)
-class PrepareReport:
-    """What became of the splits.
-
-    Args:
-        manifests: One report a split, in the order asked for.
-    """
-
-    manifests: tuple[ManifestReport, ...]
 
 
 def download(
@@ -169,67 +152,19 @@ def _is_split(folder: Path) -> bool:
     return next(folder.glob("*/*/*.trans.txt"), None) is not None
 
 
-def prepare(
-    root: Path,
-    out: Path,
-    *,
-    splits: Sequence[str] | None,
-    skip_broken: bool,
-    jobs: int,
-    progress: ValidationProgress | None = None,
-) -> PrepareReport:
-    """Write one manifest a split.
-
-    Args:
-        root: The corpus folder `LibriSpeech` or its parent.
-        out: Folder of the manifests `<split>.jsonl`.
-        splits: Names of the splits; None = all that are there.
-        skip_broken: Leave broken items out instead of writing no manifest for their split.
-        jobs: Number of threads that decode, >= 1.
-        progress: Told how many items of a split are decoded.
-
-    Returns:
-        What was written and what is broken.
-
-    Raises:
-        FileNotFoundError: There is no corpus, or not every split asked for.
-    """
-    corpus = corpus_folder(root)
-    found = find_splits(corpus)
-    missing = [name for name in splits or () if name not in found]
-    if missing or not found:
-        raise FileNotFoundError(
-            f"expected {', '.join(missing) or 'splits'} below {corpus} (<split>/<speaker>/"
-            f"<chapter>/*.trans.txt), found {', '.join(found) or 'no split'}; check --root and "
-            "--splits or add --download"
-        )
-    return PrepareReport(
-        manifests=tuple(
-            write_validated_manifest(
-                find_candidates(corpus / name),
-                out,
-                name=name,
-                skip_broken=skip_broken,
-                jobs=jobs,
-                progress=progress,
-            )
-            for name in (splits or found)
-        )
-    )
-
-
-def find_candidates(split: Path) -> Candidates:
+def find_candidates(corpus: Path, split: str) -> Candidates:
     """Pair the audio of a split with its transcripts.
 
     Args:
-        split: Absolute path.
+        corpus: Absolute path of the folder of the splits.
+        split: Name of the split.
 
     Returns:
         The pairs in the order of their paths; what lacks its other half is broken.
     """
     good: list[Candidate] = []
     broken: list[BrokenItem] = []
-    for chapter in sorted(path for path in split.glob("*/*") if path.is_dir()):
+    for chapter in sorted(path for path in (corpus / split).glob("*/*") if path.is_dir()):
         _collect_chapter(chapter, good, broken)
     return Candidates(good=good, broken=broken)
 
@@ -272,3 +207,15 @@ def _read_transcripts(chapter: Path, broken: list[BrokenItem]) -> dict[str, str]
             elif name:
                 texts[name] = text.strip()
     return texts
+
+
+LIBRISPEECH = Corpus(
+    description="LibriSpeech, Mini LibriSpeech, and folders laid out like them.",
+    root=f"The folder {CORPUS_FOLDER}, or the one that holds it.",
+    layout="<split>/<speaker>/<chapter>/*.trans.txt",
+    source="add --download",
+    locate=corpus_folder,
+    find_splits=find_splits,
+    find_candidates=find_candidates,
+    download=download,
+)

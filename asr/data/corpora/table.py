@@ -1,9 +1,9 @@
-"""A table of paths and transcripts: CSV, TSV or JSON lines."""
+"""Corpus in a table of paths and transcripts: CSV, TSV or JSON lines."""
 
 import csv
 import math
 import os
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 
 from asr.data.json_lines import json_objects
@@ -69,7 +69,7 @@ def prepare(
 
 
 def find_candidates(table: Path, *, audio_column: str, text_column: str) -> Candidates:
-    """Read the rows of a table.
+    """Read the recordings of a table.
 
     Args:
         table: CSV, TSV or JSON lines.
@@ -83,23 +83,44 @@ def find_candidates(table: Path, *, audio_column: str, text_column: str) -> Cand
         ValueError: The table is of another kind, is no UTF-8, or lacks a column or rows.
     """
     good, broken = [], []
+    for where, row in table_rows(table, required=(audio_column, text_column)):
+        try:
+            good.append(_candidate(row, table, where, audio_column, text_column))
+        except TableError as error:
+            broken.append(BrokenItem(id=where, reason=str(error)))
+    return Candidates(good=good, broken=broken)
+
+
+def table_rows(
+    table: Path, *, required: Sequence[str]
+) -> Iterator[tuple[str, Mapping[str, object]]]:
+    """Read a table row by row.
+
+    Args:
+        table: CSV or TSV with a header line, or JSON lines; quotes in TSV are text.
+        required: Columns that a CSV or TSV must have.
+
+    Yields:
+        The place, `path:line`, for messages, and the cells by column.
+
+    Raises:
+        TableError: The table is of another kind, is no UTF-8, or lacks a column or rows.
+        JsonLinesError: A line is no JSON object.
+    """
+    empty = True
     try:
-        for where, row in _rows(table, required=(audio_column, text_column)):
-            try:
-                good.append(_candidate(row, table, where, audio_column, text_column))
-            except TableError as error:
-                broken.append(BrokenItem(id=where, reason=str(error)))
+        for place_and_row in _rows(table, required=required):
+            empty = False
+            yield place_and_row
     except UnicodeDecodeError as error:
         raise TableError(
             f"{table}: expected UTF-8 text, found {error.reason}; convert it"
         ) from None
-    if not good and not broken:
+    if empty:
         raise TableError(f"{table}: expected at least one row, found none; add rows")
-    return Candidates(good=good, broken=broken)
 
 
-def _rows(table: Path, *, required: tuple[str, ...]) -> Iterator[tuple[str, dict[str, object]]]:
-    """Places, `path:line`, and rows."""
+def _rows(table: Path, *, required: Sequence[str]) -> Iterator[tuple[str, Mapping[str, object]]]:
     suffix = table.suffix.lower()
     if suffix not in TABLE_SUFFIXES:
         raise TableError(
@@ -129,26 +150,44 @@ def _rows(table: Path, *, required: tuple[str, ...]) -> Iterator[tuple[str, dict
             raise TableError(f"{table}:{reader.line_num}: expected a row, found {error}") from None
 
 
-def _candidate(
-    row: dict[str, object], table: Path, where: str, audio_column: str, text_column: str
-) -> Candidate:
+def check_text(
+    row: Mapping[str, object], columns: tuple[str, str], *, where: str
+) -> tuple[str, str]:
+    """Take the audio path and the transcript from a row.
+
+    Args:
+        row: Cells by column.
+        columns: Column of the audio path, and that of the transcript.
+        where: Place of the row, for messages.
+
+    Returns:
+        The path, which is not empty, and the transcript.
+
+    Raises:
+        TableError: The row has cells too many, or one of the two is missing.
+    """
     if None in row:
         raise TableError(
             f"{where}: expected a cell for each of the {len(row) - 1} columns, found more; quote "
             "text that holds the separator"
         )
-    audio, text = row.get(audio_column), row.get(text_column)
-    for column, value in ((audio_column, audio), (text_column, text)):
-        if not isinstance(value, str):
+    for column in columns:
+        if not isinstance(row.get(column), str):
             raise TableError(
-                f"{where}: expected text in {column!r}, found {value!r}; correct the row"
+                f"{where}: expected text in {column!r}, found {row.get(column)!r}; correct the row"
             )
+    audio, text = (str(row[column]) for column in columns)
     if not audio:
-        raise TableError(
-            f"{where}: expected a path in {audio_column!r}, found none; correct the row"
-        )
+        raise TableError(f"{where}: expected a path in {columns[0]!r}, found none; correct the row")
+    return audio, text
+
+
+def _candidate(
+    row: Mapping[str, object], table: Path, where: str, audio_column: str, text_column: str
+) -> Candidate:
+    audio, text = check_text(row, (audio_column, text_column), where=where)
     folder = table.parent.absolute()
-    path = Path(os.path.normpath(folder / str(audio)))
+    path = Path(os.path.normpath(folder / audio))
     offset_seconds = _seconds(row, "offset", where)
     duration_seconds = _seconds(row, "duration", where)
     item_id, speaker = row.get("id"), row.get("speaker")
@@ -160,14 +199,14 @@ def _candidate(
     return Candidate(
         id=str(item_id),
         audio_filepath=path,
-        text=" ".join(str(text).split()),
+        text=" ".join(text.split()),
         speaker=None if speaker in (None, "") else str(speaker),
         offset_seconds=offset_seconds or 0.0,
         duration_seconds=duration_seconds,
     )
 
 
-def _seconds(row: dict[str, object], column: str, where: str) -> float | None:
+def _seconds(row: Mapping[str, object], column: str, where: str) -> float | None:
     value = row.get(column)
     if value in (None, ""):
         return None

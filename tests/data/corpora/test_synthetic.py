@@ -8,11 +8,11 @@ from typing import Any
 import numpy as np
 import pytest
 import soundfile
-import typer
 from typer.testing import CliRunner
 
-from asr.cli import prepare_synthetic
+from asr.cli.prepare import app
 from asr.data.corpora.synthetic import SyntheticSummary, generate
+from asr.data.manifest import read_manifest
 
 pytest.importorskip("espeakng_loader", reason="the extra `synthetic` is not installed")
 
@@ -173,21 +173,26 @@ def test_settings_must_be_positive(tmp_path: Path, wrong: dict[str, Any]) -> Non
 
 
 def test_command_prints_what_was_made_and_that_it_is_synthetic(
-    corpus: SyntheticSummary, monkeypatch: pytest.MonkeyPatch
+    corpus: SyntheticSummary, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    asked: dict[str, Any] = {}
+    asked: list[dict[str, Any]] = []
 
     def make(root: Path, **settings: Any) -> SyntheticSummary:  # noqa: ANN401 - passed on
-        asked.update(settings, root=root)
+        asked.append({**settings, "root": root})
         return corpus
 
     monkeypatch.setattr("asr.data.corpora.synthetic.generate", make)
-    app = typer.Typer()
-    app.command()(prepare_synthetic.synthetic)
-    result = CliRunner().invoke(app, ["--root", str(corpus.root), "--seed", "3", "--jobs", "2"])
+    command = ["synthetic", "--root", str(corpus.root), "--seed", "3", "--jobs", "2"]
+    result = CliRunner().invoke(app, command)
     assert result.exit_code == 0
-    assert asked == {"root": corpus.root, "seed": 3, "jobs": 2}
+    assert asked == [{"root": corpus.root, "seed": 3, "jobs": 2}]
     train = corpus.splits["synthetic-train"]
     counted = f"{train.utterances} utterances, {train.seconds / 60:.1f} minutes, 8 voices"
     assert f"synthetic-train: {counted}" in result.output
     assert "This speech is synthetic" in result.output
+
+    result = CliRunner().invoke(app, [*command, "--out", str(tmp_path)])
+    assert result.exit_code == 0
+    for name, split in corpus.splits.items():
+        assert f"{tmp_path / name}.jsonl: {split.utterances} utterances" in result.output
+        assert len(read_manifest(tmp_path / f"{name}.jsonl")) == split.utterances

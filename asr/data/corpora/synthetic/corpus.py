@@ -1,6 +1,5 @@
-"""Makes the synthetic corpus: LibriSpeech's layout on disk, all of it or none of it."""
+"""Generation of the synthetic corpus in the layout of LibriSpeech, all of it or none of it."""
 
-import fcntl
 import itertools
 import json
 import logging
@@ -108,22 +107,24 @@ def generate(
             f"expected positive seconds and at least 1 job, found {seconds} and {jobs} jobs; "
             "give numbers above zero"
         )
+    engine = engine_version()
+    # Only where `engine_version` does not refuse: Windows has no such module.
+    import fcntl
+
     root.mkdir(parents=True, exist_ok=True)
     folder = os.open(root, os.O_RDONLY)
     try:
         # A second process waits here, and then finds the corpus finished.
         fcntl.flock(folder, fcntl.LOCK_EX)
-        return _generate(root, seed=seed, seconds=seconds, jobs=jobs)
+        return _generate(root, seed=seed, engine=engine, seconds=seconds, jobs=jobs)
     finally:
         os.close(folder)
 
 
-def _generate(root: Path, *, seed: int, seconds: dict[Split, float], jobs: int) -> SyntheticSummary:
-    settings: dict[str, object] = {
-        "version": _VERSION,
-        "seed": seed,
-        "engine": engine_version(),
-    }
+def _generate(
+    root: Path, *, seed: int, engine: str, seconds: dict[Split, float], jobs: int
+) -> SyntheticSummary:
+    settings: dict[str, object] = {"version": _VERSION, "seed": seed, "engine": engine}
     settings |= {f"{split}_seconds": value for split, value in seconds.items()}
     target, part = root / "LibriSpeech", root / "LibriSpeech.part"
     finished = _read_finished(target, settings)

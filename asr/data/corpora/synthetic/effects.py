@@ -1,4 +1,4 @@
-"""From clean espeak-ng samples to a recording: resampling, a light room, light noise, a level."""
+"""Recording conditions: resampling, a light room, light noise and a level for clean speech."""
 
 import numpy as np
 import torch

@@ -1,4 +1,4 @@
-"""Speaks sentences with espeak-ng: a program of its own, because espeak-ng is GPL.
+"""Speech synthesis with espeak-ng: a program of its own, because espeak-ng is GPL.
 
 Nothing of Attune imports this file, and it imports nothing of Attune. Standard input holds JSON
 lines {text, voice, rate_words_per_minute, pitch, pitch_range, seed, pcm}; for each, one file `pcm`
@@ -47,8 +47,8 @@ _Callback = ctypes.CFUNCTYPE(
 )
 
 
-class Engine:
-    """The loaded library, with the data folder of the same package."""
+class SpeechEngine:
+    """espeak-ng for speech: the loaded library with the data folder of its package."""
 
     def __init__(self) -> None:
         import espeakng_loader
@@ -145,7 +145,7 @@ def main() -> int:
     espeak-ng's flutter, noise and filters go on from one utterance to the next, even through its
     own initialisation; a copy of a fresh process makes an utterance independent of the others.
     """
-    engine = Engine()
+    engine = SpeechEngine()
 
     def speak(job: dict[str, Any]) -> None:
         samples, words = engine.speak(job)

@@ -1,4 +1,4 @@
-"""What is to be spoken: every utterance of a part with its voice and its manner of speaking."""
+"""Plan of the synthetic corpus: each utterance with its sentence, voice and way of speaking."""
 
 import random
 from collections.abc import Iterator

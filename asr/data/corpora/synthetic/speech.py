@@ -1,4 +1,4 @@
-"""Runs espeak-ng in processes of its own and collects what it spoke."""
+"""Speech synthesis of planned utterances by espeak-ng, in processes of its own."""
 
 import importlib.metadata
 import json
