@@ -1,6 +1,9 @@
 """`asr attention`: what each mechanism can do."""
 
 from collections.abc import Sequence
+from typing import Annotated
+
+import typer
 
 _HEADER = (
     "word", "offline", "causal", "chunked", "exact", "positions", "feed-forward", "longest", "time",
@@ -14,10 +17,17 @@ A setting can change a row: `model.attention.window_frames`, for one, turns T^2 
 """
 
 
-def attention() -> None:
+def attention(
+    words: Annotated[
+        bool, typer.Option("--words", help="Print the words alone, one a line, for scripts.")
+    ] = False,
+) -> None:
     """Print the attention mechanisms and what each can do, with its default settings."""
     from asr.model.attention import ATTENTION, build_attentions
 
+    if words:
+        print(*ATTENTION, sep="\n")
+        return
     rows: list[Sequence[str]] = [_HEADER]
     for word, entry in ATTENTION.items():
         (built,) = build_attentions(entry.config(kind=word), width=32, heads=4, dropout=0, layers=1)

@@ -3,6 +3,7 @@
 import json as json_format
 import sys
 from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
 from itertools import chain
 from pathlib import Path
 from typing import Annotated, Literal
@@ -17,6 +18,7 @@ from asr.data.text_corpus import normalised_sentences, read_text_corpus
 from asr.files import write_text
 from asr.lm.arpa import NgramModel
 from asr.lm.perplexity import Perplexity
+from asr.lm.provenance import NgramProvenance, read_provenance, text_digest
 from asr.tokens.tokenizer import Tokenizer
 
 app = typer.Typer(
@@ -112,6 +114,22 @@ def train(
     resume: Annotated[
         bool, typer.Option("--resume", help="transformer: go on where training stopped.")
     ] = False,
+    reuse: Annotated[
+        bool,
+        typer.Option(
+            "--reuse",
+            help="n-grams: do nothing where the model at --out was made from the same texts, "
+            "tokenizer and options; where it was made from others or does not say, replace it.",
+        ),
+    ] = False,
+    check: Annotated[
+        bool,
+        typer.Option(
+            "--check",
+            help="n-grams: train nothing; exit 1 unless the model at --out was made from the same "
+            "texts, tokenizer and options.",
+        ),
+    ] = False,
 ) -> None:
     """Train a language model over a recogniser's token pieces, or over words.
 
@@ -124,21 +142,34 @@ def train(
         _refuse(kind, {"--config": config, "--validation": validation, "--set": overrides})
         if order is None:
             raise typer.BadParameter(f"expected --order with --type {kind}, found none")
-        counts = None if min_counts is None else _integers(min_counts)
         if kind == "word-ngram":
             _refuse(kind, {"--tokenizer": tokenizer})
-            _train_word_ngram(
-                text,
-                out,
-                order=order,
-                min_word_count=min_word_count or 1,
-                words=words,
-                min_counts=counts,
-            )
         else:
             _refuse(kind, {"--min-word-count": min_word_count, "--words": words})
-            _train_ngram(text, _given(tokenizer, kind), out, order, counts)
+            tokenizer = _given(tokenizer, kind)
+        if reuse and check:
+            raise typer.BadParameter("expected --reuse or --check, found both")
+        inputs = _NgramInputs(
+            text=text,
+            tokenizer=tokenizer,
+            order=order,
+            min_word_count=min_word_count or 1,
+            words=words,
+            min_counts=None if min_counts is None else _integers(min_counts),
+        )
+        provenance = inputs.provenance()
+        found = read_provenance(out) if reuse or check else None
+        if found == provenance:
+            print(f"up to date: {out}")
+        elif check:
+            raise ValueError(
+                f"expected a language model made from these texts and options at {out}, found "
+                f"{_what_is_there(out, found)}; make it with --reuse in place of --check"
+            )
+        else:
+            inputs.train(out, provenance, replace=reuse)
         return
+    _refuse(kind, {"--reuse": reuse, "--check": check})
     of_ngrams = {"--order": order, "--min-counts": min_counts}
     _refuse(kind, {**of_ngrams, "--min-word-count": min_word_count, "--words": words})
     if config is None or validation is None or len(text) != 1:
@@ -162,26 +193,72 @@ def _given(tokenizer: Path | None, kind: str) -> Path:
     return tokenizer
 
 
-def _train_word_ngram(
-    text: Sequence[Path],
-    out: Path,
-    *,
-    order: int,
-    min_word_count: int,
-    words: Path | None,
-    min_counts: Sequence[int] | None,
-) -> None:
-    from asr.lm.word_level import train_word_ngram
+@dataclass(frozen=True, kw_only=True)
+class _NgramInputs:
+    """What an n-gram model is estimated from: over token pieces where there is a tokenizer."""
 
-    model = train_word_ngram(
-        normalised_sentences(text),
-        out,
-        order=order,
-        min_word_count=min_word_count,
-        more_words=() if words is None else _words(words),
-        min_counts=min_counts,
-    )
-    print(f"{_sizes(model)} in {out}")
+    text: Sequence[Path]
+    tokenizer: Path | None
+    order: int
+    min_word_count: int
+    words: Path | None
+    min_counts: Sequence[int] | None
+
+    def provenance(self) -> NgramProvenance:
+        of_words = self.tokenizer is None
+        return NgramProvenance(
+            type="word-ngram" if of_words else "ngram",
+            order=self.order,
+            texts_sha256=tuple(map(text_digest, self.text)),
+            min_counts=None if self.min_counts is None else tuple(self.min_counts),
+            tokenizer_sha256=None if self.tokenizer is None else self._pieces().digest,
+            min_word_count=self.min_word_count if of_words else None,
+            words_sha256=None if self.words is None else text_digest(self.words),
+        )
+
+    def _pieces(self) -> Tokenizer:
+        assert self.tokenizer is not None
+        return Tokenizer.load(self.tokenizer)
+
+    def train(self, out: Path, provenance: NgramProvenance, *, replace: bool) -> None:
+        if self.tokenizer is None:
+            from asr.lm.word_level import train_word_ngram
+
+            model = train_word_ngram(
+                normalised_sentences(self.text),
+                out,
+                order=self.order,
+                min_word_count=self.min_word_count,
+                more_words=() if self.words is None else _words(self.words),
+                min_counts=self.min_counts,
+                provenance=provenance,
+                replace=replace,
+            )
+            print(f"{_sizes(model)} in {out}")
+            return
+        from asr.lm.ngram import train_ngram
+
+        pieces = self._pieces()
+        corpus = read_text_corpus(self.text, pieces)
+        model = train_ngram(
+            corpus,
+            pieces,
+            out,
+            order=self.order,
+            min_counts=self.min_counts,
+            provenance=provenance,
+            replace=replace,
+        )
+        print(
+            f"{_sizes(model)} from {corpus.tokens} tokens, {corpus.words} words, "
+            f"{len(corpus.sentences)} sentences, in {out}"
+        )
+
+
+def _what_is_there(out: Path, found: NgramProvenance | None) -> str:
+    if not out.exists():
+        return "none"
+    return "one that does not say what it was made from" if found is None else "one of others"
 
 
 def _words(path: Path) -> Iterator[str]:
@@ -190,24 +267,6 @@ def _words(path: Path) -> Iterator[str]:
 
 def _sizes(model: NgramModel) -> str:
     return ", ".join(f"{len(each.grams)} {n}-grams" for n, each in enumerate(model.orders, start=1))
-
-
-def _train_ngram(
-    text: Sequence[Path],
-    tokenizer: Path,
-    out: Path,
-    order: int,
-    min_counts: Sequence[int] | None,
-) -> None:
-    from asr.lm.ngram import train_ngram
-
-    pieces = Tokenizer.load(tokenizer)
-    corpus = read_text_corpus(text, pieces)
-    model = train_ngram(corpus, pieces, out, order=order, min_counts=min_counts)
-    print(
-        f"{_sizes(model)} from {corpus.tokens} tokens, {corpus.words} words, "
-        f"{len(corpus.sentences)} sentences, in {out}"
-    )
 
 
 def _train_transformer(config: Path, out: Path, overrides: list[str], *, resume: bool) -> None:

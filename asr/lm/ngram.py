@@ -1,6 +1,7 @@
 """The folder of an n-gram language model: ARPA file, tokenizer, and how it came about."""
 
 import dataclasses
+import shutil
 import tomllib
 from collections.abc import Sequence
 from pathlib import Path
@@ -14,10 +15,11 @@ from pydantic.dataclasses import dataclass
 from torch import Tensor
 
 from asr.data.text_corpus import TextCorpus
-from asr.files import ARPA_FILE, LM_DESCRIPTION_FILE, TOKENIZER_FILE, write_text
+from asr.files import ARPA_FILE, LM_DESCRIPTION_FILE, TOKENIZER_FILE, partial_path, write_text
 from asr.lm.arpa import SENTENCE_BEGIN, SENTENCE_END, UNKNOWN, NgramModel, read_arpa, write_arpa
 from asr.lm.estimate import estimate
 from asr.lm.ngram_table import NgramTable
+from asr.lm.provenance import NgramProvenance, as_table, remove_model
 from asr.lm.scorer import Scorer
 from asr.schema import STRICT, parse
 from asr.tokens.tokenizer import Tokenizer
@@ -39,6 +41,8 @@ class NgramDescription:
     """Tokens trained on, without the ends of sentences."""
     tokenizer_sha256: str
     """Digest of `tokenizer.model`, hexadecimal."""
+    made_from: NgramProvenance | None = None
+    """What the model was estimated from; models of version 0.1.0 do not say."""
 
 
 Sentences = Sequence[NDArray[np.int32]]
@@ -87,8 +91,10 @@ def train_ngram(
     *,
     order: int,
     min_counts: Sequence[int] | None = None,
+    provenance: NgramProvenance | None = None,
+    replace: bool = False,
 ) -> NgramModel:
-    """Estimate a language model and write its folder.
+    """Estimate a language model and write its folder, which is whole or not there.
 
     Args:
         corpus: The text, as the tokenizer encodes it.
@@ -96,15 +102,17 @@ def train_ngram(
         out: The folder; it must be new.
         order: Tokens in the longest n-grams; kenlm reads up to 6.
         min_counts: As in `estimate`.
+        provenance: What the text was read from, to be written with the model.
+        replace: Whether an n-gram model may be there, which is removed once the new one is whole.
 
     Returns:
         The model.
 
     Raises:
-        ValueError: The folder is there, a setting is wrong, there is no text, or a piece of the
-            tokenizer has a name that ARPA files keep for themselves.
+        ValueError: The folder is there, or is no n-gram model to replace, a setting is wrong, there
+            is no text, or a piece of the tokenizer has a name that ARPA files keep for themselves.
     """
-    if out.exists():
+    if out.exists() and not replace:
         raise ValueError(f"expected a new folder, found {out}; remove it or give another --out")
     reserved = {SENTENCE_BEGIN, SENTENCE_END, UNKNOWN}.intersection(tokenizer.pieces[1:])
     if reserved:
@@ -123,12 +131,20 @@ def train_ngram(
         sentences=len(corpus.sentences),
         tokens=corpus.tokens,
         tokenizer_sha256=tokenizer.digest,
+        made_from=provenance,
     )
-    out.mkdir(parents=True)
-    write_arpa(model, out / ARPA_FILE)
-    tokenizer.save(out)
-    # Last, as its presence says that the others are whole.
-    write_text(out / LM_DESCRIPTION_FILE, tomli_w.dumps(dataclasses.asdict(description)))
+    part = partial_path(out)
+    shutil.rmtree(part, ignore_errors=True)
+    part.mkdir(parents=True)
+    try:
+        write_arpa(model, part / ARPA_FILE)
+        tokenizer.save(part)
+        write_text(part / LM_DESCRIPTION_FILE, tomli_w.dumps(as_table(description)))
+        if out.exists():
+            remove_model(out)
+        part.rename(out)
+    finally:
+        shutil.rmtree(part, ignore_errors=True)
     return model
 
 

@@ -18,6 +18,7 @@ from asr.lm.arpa import (
     write_arpa,
 )
 from asr.lm.estimate import estimate
+from asr.lm.provenance import NgramProvenance, sidecar, write_sidecar
 from asr.tokens.normaliser import normalise
 
 logger = logging.getLogger(__name__)
@@ -36,6 +37,8 @@ def train_word_ngram(
     min_word_count: int = 1,
     more_words: Iterable[str] = (),
     min_counts: Sequence[int] | None = None,
+    provenance: NgramProvenance | None = None,
+    replace: bool = False,
 ) -> NgramModel:
     """Estimate a language model over words and write it.
 
@@ -47,6 +50,8 @@ def train_word_ngram(
         more_words: Normalised words to know however often they occur; of one that the text lacks
             the probability is the unigrams' uniform share.
         min_counts: As in `estimate`.
+        provenance: What the sentences were read from, to be written beside the model.
+        replace: Whether the file may be there, which the new one then takes the place of.
 
     Returns:
         The model.
@@ -63,7 +68,7 @@ def train_word_ngram(
         raise ValueError(
             f"expected an order of at most {_MAX_ORDER}, which kenlm reads, found {order}; lower it"
         )
-    if out.exists():
+    if out.exists() and not replace:
         raise ValueError(f"expected a new file, found {out}; remove it or give another --out")
     split = [sentence.split() for sentence in sentences]
     counts = Counter(word for sentence in split for word in sentence)
@@ -81,7 +86,11 @@ def train_word_ngram(
     )
     model = NgramModel(words=[SENTENCE_BEGIN, UNKNOWN, *kept, SENTENCE_END], orders=orders)
     out.parent.mkdir(parents=True, exist_ok=True)
+    # First, so that no model lies beside the provenance of another.
+    sidecar(out).unlink(missing_ok=True)
     write_arpa(model, out)
+    if provenance is not None:
+        write_sidecar(out, provenance)
     return model
 
 

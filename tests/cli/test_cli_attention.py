@@ -18,3 +18,8 @@ def test_table_says_what_each_word_must_be_able_to_do(capsys: pytest.CaptureFixt
     for word, cells in rows.items():
         expected = [True, word in _CAUSAL, word in _CHUNKED, word in _EXACT]
         assert [cell == "yes" for cell in cells] == expected, word
+
+
+def test_words_are_those_of_the_dict(capsys: pytest.CaptureFixture[str]) -> None:
+    attention(words=True)
+    assert capsys.readouterr().out.splitlines() == list(ATTENTION)

@@ -74,6 +74,77 @@ def test_minimum_counts(text: Path, letters: Tokenizer, tmp_path: Path) -> None:
     assert "expected whole numbers separated by commas in --min-counts, found '1;2'" in str(error)
 
 
+def test_reuse_trains_only_what_has_changed(text: Path, letters: Tokenizer, tmp_path: Path) -> None:
+    out = tmp_path / "lm"
+    command = train(text, letters, out, "--reuse")
+    check = [*command[:-1], "--check"]
+    missing = CliRunner().invoke(app, check)
+    assert f"made from these texts and options at {out}, found none" in str(missing.exception)
+    assert CliRunner().invoke(app, command).exit_code == 0
+    made = (out / "ngram.arpa").stat()
+    for again in (command, check):
+        result = CliRunner().invoke(app, again)
+        assert (result.exit_code, result.stdout) == (0, f"up to date: {out}\n")
+    assert (out / "ngram.arpa").stat().st_mtime_ns == made.st_mtime_ns
+    assert load_ngram(out).description.made_from is not None
+
+    text.write_text("a cow\na cow\n")
+    stale = CliRunner().invoke(app, check)
+    assert "found one of others; make it with --reuse" in str(stale.exception)
+    assert CliRunner().invoke(app, command).stdout.endswith(f" 2 sentences, in {out}\n")
+    other_order = [*command[:5], "--order", "2", *command[7:]]
+    assert " 3-grams" not in CliRunner().invoke(app, other_order).stdout
+    assert sorted(path.name for path in out.parent.iterdir() if path.name.startswith("lm")) == [
+        "lm"
+    ]
+    refused = CliRunner().invoke(app, command[:-1])
+    assert "expected a new folder" in str(refused.exception)
+
+
+def test_reuse_replaces_a_model_of_an_older_version_and_nothing_else(
+    text: Path, letters: Tokenizer, tmp_path: Path
+) -> None:
+    out = tmp_path / "lm"
+    command = train(text, letters, out, "--reuse")
+    assert CliRunner().invoke(app, command).exit_code == 0
+    description = (out / "lm.toml").read_text()
+    older = description[: description.index("[made_from]")]
+    (out / "lm.toml").write_text(older)
+    assert load_ngram(out).description.made_from is None
+    stale = CliRunner().invoke(app, [*command[:-1], "--check"])
+    assert "found one that does not say what it was made from" in str(stale.exception)
+    assert CliRunner().invoke(app, command).exit_code == 0
+    assert (out / "lm.toml").read_text() == description
+    other = tmp_path / "other"
+    (other / "mine").mkdir(parents=True)
+    refused = CliRunner().invoke(app, train(text, letters, other, "--reuse"))
+    assert f"to replace, found {other} without" in str(refused.exception)
+    assert (other / "mine").is_dir()
+    assert not (tmp_path / "other.part").exists()
+
+
+def test_reuse_of_a_word_ngram(tmp_path: Path) -> None:
+    text, words, out = (tmp_path / name for name in ("text.txt", "words.txt", "words.arpa.gz"))
+    text.write_text("a dog\na cat\n")
+    words.write_text("cow\n")
+    command = ["train", "--type", "word-ngram", "--text", str(text), "--words", str(words)]
+    command += ["--order", "2", "--out", str(out)]
+    assert CliRunner().invoke(app, command).exit_code == 0
+    assert "expected a new file" in str(CliRunner().invoke(app, command).exception)
+    command += ["--reuse"]
+    assert CliRunner().invoke(app, command).stdout == f"up to date: {out}\n"
+    words.write_text("horse\n")
+    assert "2-grams in" in CliRunner().invoke(app, command).stdout
+    assert "HORSE" in read_arpa(out).words
+    assert "2-grams in" in CliRunner().invoke(app, [*command, "--min-word-count", "2"]).stdout
+    (tmp_path / "words.arpa.gz.toml").write_text("type = 3\n")
+    damaged = CliRunner().invoke(app, command)
+    assert "words.arpa.gz.toml: expected the provenance" in str(damaged.exception)
+    (tmp_path / "words.arpa.gz.toml").unlink()
+    assert "2-grams in" in CliRunner().invoke(app, command).stdout
+    assert CliRunner().invoke(app, [*command, "--check"]).exit_code == 2
+
+
 def test_mistakes(text: Path, letters: Tokenizer, tmp_path: Path) -> None:
     out = tmp_path / "lm"
     assert CliRunner().invoke(app, train(text, letters, out)).exit_code == 0
@@ -123,6 +194,7 @@ def test_device_and_words(text: Path, letters: Tokenizer, tmp_path: Path) -> Non
         (["--type", "ngram"], "expected --order"),
         (["--type", "ngram", "--order", "3", "--set", "a.b=1"], "expected no --set with"),
         (["--type", "transformer", "--order", "3"], "expected no --order with"),
+        (["--type", "transformer", "--reuse"], "expected no --reuse with"),
         (["--type", "transformer"], "expected --config, --validation and one --text"),
     ],
 )
