@@ -1,6 +1,7 @@
 #!/usr/bin/env bash
 # Train attention mechanisms, encoders or variants of a config on one corpus with one budget, and compare their WER.
 set -euo pipefail
+source "$(dirname "${BASH_SOURCE[0]}")/../common.sh"
 
 usage() {
     cat <<'HELP'
@@ -23,31 +24,12 @@ the end, and again by running this command again.
 HELP
 }
 
-fail() {
-    echo "error: $*" >&2
-    exit "${status:-1}"
-}
-
-repository=$(cd "$(dirname "${BASH_SOURCE[0]}")/../.." && pwd)
-corpus=synthetic data="" rows="" variants="" against="" seeds=3 results="" train_splits="" dev_splits="" test_splits=""
-while (($#)); do
-    case $1 in
-    -h | --help) usage && exit 0 ;;
-    --) shift && break ;;
-    --corpus | --data | --rows | --variants | --against | --seeds | --results | --train-splits | --dev-splits | --test-splits)
-        (($# > 1)) || status=2 fail "expected a value after $1; see --help"
-        name=${1#--}
-        printf -v "${name//-/_}" %s "$2"
-        shift 2
-        ;;
-    *) status=2 fail "expected an option, found $1; see --help" ;;
-    esac
-done
+read_options "corpus data rows variants against seeds results train-splits dev-splits test-splits" "$@"
+: "${seeds:=3}"
 
 [[ $seeds =~ ^[1-9][0-9]*$ ]] || status=2 fail "expected a number of --seeds above 0, found $seeds"
 
-words=full,alibi,transformer_xl,adaptive_span,all_attention,longformer,logsparse,reformer,performer,linformer
-case $corpus in
+case ${corpus:=synthetic} in
 synthetic) config=conformer_tiny others=transformer_tiny:transformer_xl,lite_transformer_tiny:transformer_xl ;;
 mini) config=conformer_mini others="" ;;
 *) status=2 fail "expected --corpus synthetic or mini, found $corpus" ;;
@@ -66,7 +48,10 @@ if [[ -n $variants ]]; then
     suffix=-$(basename "$variants" .txt) joined=""
     : "${against:=${names[0]}}"
 else
-    : "${rows:=$config:${words//,/,$config:}${others:+,$others}}"
+    if [[ -z $rows ]]; then
+        "$repository/tools/setup.sh"
+        rows=$("$asr" attention --words | sed "s/^/$config:/" | paste -sd,)${others:+,$others}
+    fi
     IFS=, read -ra names <<<"$rows"
     for name in "${names[@]}"; do
         configs[$name]=${name%%:*} settings[$name]=model.attention.kind=${name##*:}
@@ -93,13 +78,13 @@ for seed in $(seq "$seeds"); do
     for row in "${names[@]}"; do
         name=${row/:/-}-$seed
         record=$results/$name.json
-        described="$shared --config ${configs[$row]}${*:+ $*}${settings[$row]:+ ${settings[$row]}}"
+        described="$shared --config ${configs[$row]}${rest[*]:+ ${rest[*]}}${settings[$row]:+ ${settings[$row]}}"
         if [[ -e $record ]]; then
             compare_results check "$record" --settings "$described"
             continue
         fi
         echo "== $row, seed $seed" >&2
-        own=() overrides=("$@" "training.seed=$seed")
+        own=() overrides=("${rest[@]}" "training.seed=$seed")
         for word in ${settings[$row]}; do
             if [[ $word == *.*=* ]]; then overrides+=("$word"); else own+=("$word"); fi
         done
