@@ -19,7 +19,7 @@ from asr.files import ARPA_FILE, LM_DESCRIPTION_FILE, TOKENIZER_FILE, partial_pa
 from asr.lm.arpa import SENTENCE_BEGIN, SENTENCE_END, UNKNOWN, NgramModel, read_arpa, write_arpa
 from asr.lm.estimate import estimate
 from asr.lm.ngram_table import NgramTable
-from asr.lm.provenance import NgramProvenance, as_table, remove_model
+from asr.lm.provenance import NgramProvenance, as_table
 from asr.lm.scorer import Scorer
 from asr.schema import STRICT, parse
 from asr.tokens.tokenizer import Tokenizer
@@ -114,6 +114,11 @@ def train_ngram(
     """
     if out.exists() and not replace:
         raise ValueError(f"expected a new folder, found {out}; remove it or give another --out")
+    if out.exists() and not _is_ngram(out):
+        raise ValueError(
+            f"expected an n-gram model with {LM_DESCRIPTION_FILE} to replace, found {out} without; "
+            "remove it or give another --out"
+        )
     reserved = {SENTENCE_BEGIN, SENTENCE_END, UNKNOWN}.intersection(tokenizer.pieces[1:])
     if reserved:
         raise ValueError(
@@ -141,11 +146,16 @@ def train_ngram(
         tokenizer.save(part)
         write_text(part / LM_DESCRIPTION_FILE, tomli_w.dumps(as_table(description)))
         if out.exists():
-            remove_model(out)
+            shutil.rmtree(out)
         part.rename(out)
     finally:
         shutil.rmtree(part, ignore_errors=True)
     return model
+
+
+def _is_ngram(folder: Path) -> bool:
+    described = (folder / LM_DESCRIPTION_FILE).is_file()
+    return described and read_description(folder).get("type") == "ngram"
 
 
 def load_ngram(folder: Path) -> NgramLanguageModel:

@@ -2,7 +2,6 @@
 
 import dataclasses
 import hashlib
-import shutil
 import tomllib
 from pathlib import Path
 from typing import Any, Literal
@@ -98,21 +97,3 @@ def _without_none(table: dict[str, Any]) -> dict[str, Any]:
         for key, value in table.items()
         if value is not None
     }
-
-
-def remove_model(folder: Path) -> None:
-    """Remove the folder of an n-gram model that is to be replaced.
-
-    Raises:
-        ValueError: It is something else.
-    """
-    try:
-        kind = tomllib.loads((folder / LM_DESCRIPTION_FILE).read_text(encoding="utf-8")).get("type")
-    except (OSError, tomllib.TOMLDecodeError, UnicodeDecodeError):
-        kind = None
-    if kind != "ngram":
-        raise ValueError(
-            f"expected an n-gram model with {LM_DESCRIPTION_FILE} to replace, found {folder} "
-            "without; remove it or give another --out"
-        )
-    shutil.rmtree(folder)
