@@ -1,4 +1,4 @@
-"""`asr lm`: training of language models, perplexity, and weight tuning on n-best lists."""
+"""`asr lm`: language models trained on text, their perplexity, their weights in decoding."""
 
 import json as json_format
 import sys

@@ -1,4 +1,4 @@
-"""`asr pronounce`: words to phones, for recognisers that write phones."""
+"""`asr pronounce`: phones of words, for recognisers that write phones."""
 
 from dataclasses import replace
 from pathlib import Path

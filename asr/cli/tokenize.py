@@ -1,4 +1,4 @@
-"""`asr tokenize`: transcripts to a tokenizer."""
+"""`asr tokenize`: a tokenizer trained on transcripts."""
 
 import logging
 from pathlib import Path
