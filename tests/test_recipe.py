@@ -287,7 +287,8 @@ def test_language_models_are_added_and_tuned_in_turn(tmp_path: Path, calls: Path
     python = tmp_path / ".venv/bin/python"
     _program(python, f'echo "$@" >>{calls}')
     log = f'echo "$@" >>{calls}'
-    _program(tmp_path / ".venv/bin/asr", f'{log}\n[ "$2" != tune ] || echo "use: --lm-weight 1"')
+    said = "printf 'as decoded\\nuse: --lm-weight 1\\nuse: another command\\n'"
+    _program(tmp_path / ".venv/bin/asr", f'{log}\n[ "$2" != tune ] || {said}')
     out = tmp_path / "out"
     result = _run(
         "--exp", "E", "--tune", "dev.jsonl", "--test", "test.jsonl", "--out", str(out), "--ngram",

@@ -83,5 +83,5 @@ for system in "${systems[@]}"; do
 done
 PYTHONPATH=$repository "$repository/.venv/bin/python" -m tools.score_table "${rows[@]}"
 for system in "${systems[@]:untuned}"; do
-    echo "$system: $(sed -n 's/^use: //p' "$out/tune.$system.txt")"
+    echo "$system: $(sed -n '/^use: /{s///p;q}' "$out/tune.$system.txt")"
 done
