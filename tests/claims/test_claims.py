@@ -153,7 +153,7 @@ def test_chirps_of_a_pair_go_through_the_same_features_in_opposite_order() -> No
             for label in (rising, rising + 1)
         )
         low, high = rising, rising + 5
-        assert (up[0], down[0]) == (low, high)
+        assert (int(up[0]), int(down[0])) == (low, high)
         assert (up.diff() >= 0).all()
         assert (down.diff() <= 0).all()
         assert low < up[3] <= high

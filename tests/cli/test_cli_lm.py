@@ -8,6 +8,7 @@ from typer.testing import CliRunner
 
 from asr.cli.lm import app
 from asr.lm.arpa import read_arpa
+from asr.lm.ngram import load_ngram
 from asr.tokens.tokenizer import Tokenizer
 
 TEXT = "The lazy dog\na quick fox\nthe dog's fox\nthe fox jumps over a dog\n"
