@@ -20,6 +20,8 @@ from asr.model.language_model import LanguageModelConfig
 from asr.schema import STRICT, parse, read_toml
 from asr.training.config import CtcTrainingConfig, TrainingConfig
 
+PACKAGED_CONFIGS = Path(__file__).parent / "conf"
+"""Folder of the configs that come with the package; in a checkout, that of the recipe."""
 _PATHS = ("train", "validation", "tokenizer")
 
 
@@ -82,7 +84,8 @@ def load_config_as(cls: type[_Config], path: Path | str, overrides: Sequence[str
 
     Args:
         cls: What it is the config of.
-        path: The file. Relative paths in its `[data]` are relative to its folder.
+        path: The file, or the name of one that comes with the package; see `find_config`. Relative
+            paths in its `[data]` are relative to its folder.
         overrides: `section.key=value`, applied in order; the value is TOML, or else a plain string.
             Paths are relative to the working folder. A new `kind` drops the former kind's settings.
 
@@ -93,7 +96,7 @@ def load_config_as(cls: type[_Config], path: Path | str, overrides: Sequence[str
         FileNotFoundError: There is no such file.
         ValueError: The file is no TOML, or a key is unknown, missing or wrong; one line.
     """
-    path = Path(path)
+    path = find_config(Path(path))
     tables = read_toml(path)
     _resolve_paths(tables, path.parent.absolute())
     for override in overrides:
@@ -103,6 +106,34 @@ def load_config_as(cls: type[_Config], path: Path | str, overrides: Sequence[str
         return parse(cls, tables, where="")
     except ValueError as error:
         raise ValueError(f"{path}: {error}") from None
+
+
+def find_config(path: Path) -> Path:
+    """The config file that a path or a name stands for.
+
+    Args:
+        path: A file; or, where there is none and the path has no suffix, the name of a config that
+            comes with the package, such as `conformer_tiny` or `lm/transformer_small`.
+
+    Returns:
+        The file.
+
+    Raises:
+        FileNotFoundError: There is neither a file nor such a name.
+    """
+    if path.exists() or path.suffix:
+        return path
+    packaged = sorted(PACKAGED_CONFIGS.rglob("*.toml"))
+    names = {
+        file.relative_to(PACKAGED_CONFIGS).with_suffix("").as_posix(): file for file in packaged
+    }
+    found = names.get(path.as_posix())
+    if found is None:
+        raise FileNotFoundError(
+            f"expected a config file (.toml), or the name of one in {PACKAGED_CONFIGS} "
+            f"({', '.join(names)}), found {path}; give one of these"
+        )
+    return found
 
 
 def save_config(config: AnyExperimentConfig, path: Path) -> None:

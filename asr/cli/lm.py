@@ -99,7 +99,13 @@ def train(
             "1,1,2,2; by default all stay."
         ),
     ] = None,
-    config: Annotated[Path | None, typer.Option(help="transformer: config file (.toml).")] = None,
+    config: Annotated[
+        Path | None,
+        typer.Option(
+            help="transformer: config file (.toml), or the name of one that comes with the "
+            "package, such as lm/transformer_small."
+        ),
+    ] = None,
     validation: Annotated[
         Path | None, typer.Option(help="transformer: text to validate on.")
     ] = None,

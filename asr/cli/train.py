@@ -12,7 +12,14 @@ if TYPE_CHECKING:
 
 
 def train(
-    config: Annotated[Path, typer.Argument(metavar="CONFIG", help="Config file (.toml).")],
+    config: Annotated[
+        Path,
+        typer.Argument(
+            metavar="CONFIG",
+            help="Config file (.toml), or the name of one that comes with the package, such as "
+            "conformer_tiny.",
+        ),
+    ],
     out: Annotated[Path, typer.Option(help="Experiment folder to write; it must be new.")],
     *,
     overrides: Annotated[
