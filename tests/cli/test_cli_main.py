@@ -3,9 +3,15 @@
 import re
 import subprocess
 import sys
+from collections.abc import Iterator
 from importlib.metadata import version
 
 import pytest
+import typer
+from typer.core import TyperCommand, TyperGroup
+from typer.testing import CliRunner
+
+from asr.cli import app
 
 
 def _asr(*args: str, trace: bool = False) -> subprocess.CompletedProcess[str]:
@@ -14,14 +20,47 @@ def _asr(*args: str, trace: bool = False) -> subprocess.CompletedProcess[str]:
     return subprocess.run(command, capture_output=True, text=True, timeout=60, check=False)
 
 
+def _commands(group: TyperGroup, *names: str) -> Iterator[tuple[str, TyperCommand]]:
+    """The commands of the command line by their names, those of groups too."""
+    for name, command in group.commands.items():
+        if isinstance(command, TyperGroup):
+            yield from _commands(command, *names, name)
+        else:
+            assert isinstance(command, TyperCommand)
+            yield " ".join((*names, name)), command
+
+
+_GROUP = typer.main.get_command(app)
+assert isinstance(_GROUP, TyperGroup)
+_LEAVES = dict(_commands(_GROUP))
+
+
 def test_help_names_every_command_in_the_order_of_use_without_torch() -> None:
     result = _asr("--help", trace=True)
     assert result.returncode == 0
     listed = result.stdout.partition("Commands")[2]
-    names = re.findall(r"│ (prepare|tokenize|train|decode|score|attention|lm|claims) ", listed)
-    assert names == ["prepare", "tokenize", "train", "decode", "score", "attention", "lm", "claims"]
+    names = re.findall(r"^│ (\S+)", listed, re.MULTILINE)
+    assert isinstance(_GROUP, TyperGroup)
+    shown = {name for name, command in _GROUP.commands.items() if not command.hidden}
+    assert len(names) == len(shown)
+    assert set(names) == shown
+    use = ("prepare", "tokenize", "train", "decode", "score")
+    assert [name for name in names if name in use] == list(use)
     assert re.search(r"\| +typer$", result.stderr, re.MULTILINE)
     assert not re.search(r"\| +torch$", result.stderr, re.MULTILINE)
+
+
+@pytest.mark.parametrize("name", [name for name, leaf in _LEAVES.items() if not leaf.hidden])
+def test_help_of_a_command_says_what_it_and_each_option_does(name: str) -> None:
+    result = CliRunner().invoke(app, [*name.split(), "--help"])
+    assert result.exit_code == 0
+    command = _LEAVES[name]
+    assert command.help
+    for parameter in command.params:
+        assert getattr(parameter, "help", None), f"asr {name}: {parameter.name}"
+        for option in parameter.opts:
+            if option.startswith("--"):
+                assert option in result.output
 
 
 def test_version_is_the_distributions() -> None:
