@@ -131,6 +131,7 @@ def test_training_lowers_the_loss(name: str) -> None:
     assert losses[-1] < losses[0]
 
 
+@pytest.mark.slow
 def test_worker_tells_why_it_ended() -> None:
     job = Job(system="kaldi", width=32, layers=2, frames=[60], bfloat16=False, device="cpu")
     worker = Worker(Path(sys.executable), job)
@@ -139,6 +140,7 @@ def test_worker_tells_why_it_ended() -> None:
     worker.close()
 
 
+@pytest.mark.slow
 def test_environment_borrows_what_is_installed(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -157,6 +159,7 @@ def test_environment_that_cannot_be_made(tmp_path: Path) -> None:
         prepare(folder, [])
 
 
+@pytest.mark.slow
 def test_ours_is_measured_beside_a_missing_peer(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:

@@ -77,6 +77,7 @@ def eight_utterances(request: pytest.FixtureRequest, tmp_path: Path) -> Path:
     return tmp_path / "train.jsonl"
 
 
+@pytest.mark.slow
 def test_eight_utterances_are_overfitted_to_wer_0(eight_utterances: Path) -> None:
     folder = eight_utterances.parent
     utterances = read_manifest(eight_utterances)

@@ -56,6 +56,7 @@ class LocalModel(TorchAcousticModel):
 
 
 @pytest.mark.parametrize("method", ["windows", "pauses"])
+@pytest.mark.slow
 def test_long_recording_in_bounded_memory(
     *,
     tiny_experiment: Path,

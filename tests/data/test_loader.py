@@ -112,6 +112,7 @@ def epochs(loader: TrainingLoader, count: int) -> list[Batch]:
 
 
 @pytest.mark.parametrize("workers", [0, 2])
+@pytest.mark.slow
 def test_resume_inside_an_epoch_equals_the_uninterrupted_run(
     utterances: list[Utterance], workers: int
 ) -> None:
@@ -261,6 +262,7 @@ sys.exit(3)
 
 
 @pytest.mark.parametrize(("end", "status"), [("exit", 3), ("killed", -signal.SIGKILL)])
+@pytest.mark.slow
 def test_group_signals_leave_loading_alone_and_the_end_ends_the_workers(
     utterances: list[Utterance], tmp_path: Path, end: str, status: int
 ) -> None:

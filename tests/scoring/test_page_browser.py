@@ -228,6 +228,7 @@ def test_a_phone_needs_no_sideways_scrolling(
     assert run(browser, "return document.querySelector('figure svg').clientWidth") <= 360
 
 
+@pytest.mark.slow
 def test_three_thousand_utterances_are_made_as_they_are_looked_at(
     browser: Chrome, open_page: OpenPage
 ) -> None:

@@ -123,6 +123,7 @@ def test_step_computes_under_the_mode_that_is_drawn(build_small: BuildSmall) -> 
     assert not torch.allclose(expected, evaluated["log_probs"])
 
 
+@pytest.mark.slow
 def test_a_run_with_chunks_learns_resumes_exactly_and_streams(
     load: LoadConfig, train_whole_and_in_parts: TrainTwice
 ) -> None:

@@ -176,6 +176,7 @@ def test_masks_are_required(corpus: Path, tmp_path: Path) -> None:
         load_config(path)
 
 
+@pytest.mark.slow
 def test_a_run_with_all_regularisers_learns_and_resumes_exactly(
     load: LoadConfig, train_whole_and_in_parts: TrainTwice, caplog: pytest.LogCaptureFixture
 ) -> None:

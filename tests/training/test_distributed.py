@@ -95,6 +95,7 @@ def _validation_loss(experiment: Path, corpus: Path) -> float:
 
 
 @pytest.mark.parametrize("overrides", [_REGULARISERS, _SHARED], ids=["regularisers", "shared"])
+@pytest.mark.slow
 def test_two_processes_train(
     *,
     overrides: Sequence[str],
@@ -120,6 +121,7 @@ def test_two_processes_train(
 
 
 @pytest.mark.parametrize("strategy", ["ddp", "fsdp"])
+@pytest.mark.slow
 def test_two_processes_learn_what_one_does_from_twice_the_batches(
     *,
     strategy: str,

@@ -33,6 +33,7 @@ def test_foretells_the_training_and_leaves_nothing(
     assert found.parameters > 1000
 
 
+@pytest.mark.slow
 def test_two_processes_print_once(
     corpus: Path, tmp_path: Path, command: Sequence[str], environment: dict[str, str]
 ) -> None:

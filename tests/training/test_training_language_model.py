@@ -93,6 +93,7 @@ def test_learns_and_is_loaded(
         load_language_model(tmp_path / "lm")
 
 
+@pytest.mark.slow
 def test_resumes_bit_for_bit(folder: Path, tmp_path: Path) -> None:
     train_language_model(_config(folder, "training.epochs=3"), tmp_path / "whole")
     train_language_model(_config(folder, "training.epochs=1"), tmp_path / "parts")

@@ -77,6 +77,7 @@ def _assert_same_run(out: Path, whole: Path) -> None:
     assert _metrics(out) == _metrics(whole)
 
 
+@pytest.mark.slow
 def test_resume_after_kill_equals_whole_run(
     *,
     load: LoadConfig,
@@ -139,6 +140,7 @@ def _crash_after(calls: int, function: Callable[..., Any], *, before: bool) -> C
         (Learner, "backward", 9, False),
     ],
 )
+@pytest.mark.slow
 def test_resume_after_crash_at_any_place(
     *,
     owner: object,
@@ -180,6 +182,7 @@ def test_a_checkpoint_may_lack_the_last_sums(
 @pytest.mark.parametrize(
     ("number", "calls"), [(signal.SIGINT, 4), (signal.SIGTERM, 1), (signal.SIGTERM, 7)]
 )
+@pytest.mark.slow
 def test_signal_saves_at_the_next_step(
     *,
     number: signal.Signals,
@@ -254,6 +257,7 @@ def test_more_epochs_equal_a_run_that_had_them(
     _assert_same_run(tmp_path / "exp", whole)
 
 
+@pytest.mark.slow
 def test_performer_resumes_with_the_features_of_its_step(
     load: LoadConfig, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -267,6 +271,7 @@ def test_performer_resumes_with_the_features_of_its_step(
     _assert_same_run(tmp_path / "exp", tmp_path / "whole")
 
 
+@pytest.mark.slow
 def test_mean_of_epoch_ends_and_muon_survive_a_crash(
     load: LoadConfig, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

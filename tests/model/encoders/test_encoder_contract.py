@@ -162,6 +162,7 @@ def test_no_gradient_from_what_the_mode_hides(pair: Pair, mode: Mode) -> None:
 
 
 @pytest.mark.filterwarnings("ignore::FutureWarning", "ignore::DeprecationWarning")
+@pytest.mark.slow
 def test_exported_program_equals_eager_at_another_length(pair: Pair) -> None:
     model = build(pair).eval()
     batch = torch.export.Dim("batch", max=64)
