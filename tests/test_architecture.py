@@ -11,7 +11,14 @@ import asr
 
 # A module may import from its own layer and the layers before it. The longest name decides.
 _LAYERS = (
-    ("asr.schema", "asr.lengths", "asr.files", "asr.devices", "asr.former_names"),
+    (
+        "asr.schema",
+        "asr.lengths",
+        "asr.files",
+        "asr.devices",
+        "asr.audio_library",
+        "asr.former_names",
+    ),
     ("asr.tokens",),
     ("asr.data",),
     ("asr.features",),
@@ -31,7 +38,12 @@ _LAYERS = (
 )
 # What is used through the names of its `__init__` alone, from outside.
 _CLOSED = ("asr.ctc",)
-_HOMES = {"lightning": "asr.training", "jiwer": "asr.scoring", "typer": "asr.cli"}
+_HOMES = {
+    "lightning": "asr.training",
+    "jiwer": "asr.scoring",
+    "typer": "asr.cli",
+    "torchaudio": "asr.audio_library",
+}
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -53,6 +53,25 @@ def test_the_package_has_the_configs_of_the_recipe() -> None:
     }
 
 
+def test_torchaudio_of_another_source_is_explained(tmp_path: Path) -> None:
+    (tmp_path / "torchaudio").mkdir()
+    broken = "raise OSError('libtorchaudio.so: undefined symbol: _ZN3c104cuda')"
+    (tmp_path / "torchaudio" / "__init__.py").write_text(broken)
+    path = os.pathsep.join([str(tmp_path), str(_ROOT)])
+    done = subprocess.run(
+        [sys.executable, "-c", "import asr.features.frontend"],
+        env=os.environ | {"PYTHONPATH": path},
+        capture_output=True,
+        text=True,
+        timeout=100,
+        check=False,
+    )
+    assert done.returncode == 1
+    last = done.stderr.splitlines()[-1]
+    assert last.startswith("OSError: expected torchaudio whose library loads beside torch ")
+    assert "undefined symbol: _ZN3c104cuda; install torch and torchaudio from the same" in last
+
+
 def test_every_dependency_has_an_exact_pin() -> None:
     pins = [
         line.split("==") for line in (_ROOT / "constraints.txt").read_text().split("\n") if line

@@ -7,8 +7,8 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch import Tensor
-from torchaudio.functional import forced_align
 
+from asr.audio_library import forced_align
 from asr.ctc.greedy import token_runs
 from asr.ctc.loss import BLANK, minimum_frames
 from asr.transcripts.tokens import TokenSequence

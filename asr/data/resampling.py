@@ -7,7 +7,8 @@ from collections.abc import Iterable, Iterator
 import torch
 from torch import Tensor
 from torch.nn import functional as F
-from torchaudio.transforms import Resample
+
+from asr.audio_library import Resample
 
 _MAX_WEIGHTS = 1 << 25
 

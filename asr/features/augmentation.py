@@ -7,8 +7,8 @@ import torch
 from pydantic import Field
 from pydantic.dataclasses import dataclass
 from torch import Tensor
-from torchaudio.transforms import Resample
 
+from asr.audio_library import Resample
 from asr.features.spec_augment import SpecAugmentConfig
 from asr.schema import STRICT
 

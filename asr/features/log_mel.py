@@ -3,11 +3,11 @@
 from typing import Literal
 
 import torch
-import torchaudio
 from pydantic import Field
 from pydantic.dataclasses import dataclass
 from torch import Tensor, nn
 
+from asr.audio_library import get_mel_banks
 from asr.features.base import Features, FrontendConfig
 from asr.lengths import valid_mask
 from asr.schema import STRICT
@@ -73,7 +73,7 @@ class LogMel(nn.Module):
         self.fft_size = 1 << (config.window_samples - 1).bit_length()
         window = torch.hann_window(config.window_samples, periodic=False, dtype=torch.float64)
         self.register_buffer("window", window.pow(0.85).float(), persistent=False)
-        filters, _ = torchaudio.compliance.kaldi.get_mel_banks(
+        filters, _ = get_mel_banks(
             config.mel_bins,
             self.fft_size,
             config.sample_rate_hz,

@@ -10,8 +10,8 @@ from typing import Any, Generic, TypeAlias, TypeVar
 import torch
 from numpy.typing import NDArray
 from torch import Tensor
-from torchaudio.functional import resample
 
+from asr.audio_library import resample
 from asr.data.audio import audio_blocks, audio_info, read_audio
 from asr.data.manifest import Utterance
 from asr.data.resampling import check_rates

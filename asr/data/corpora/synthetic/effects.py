@@ -3,7 +3,8 @@
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from torchaudio.functional import resample
+
+from asr.audio_library import resample
 
 Samples = NDArray[np.float32]
 
