@@ -16,7 +16,7 @@ from torch.distributed.tensor import DTensor
 from asr.config import ExperimentConfig, load_config
 from asr.ctc import build_model, ctc_losses
 from asr.data.manifest import read_manifest
-from asr.features.frontend import FeatureExtractor
+from asr.features.frontend import Frontend
 from asr.features.normalisation import Normalisation
 from asr.model.weights import read_weights
 from asr.tokens.tokenizer import Tokenizer
@@ -78,8 +78,8 @@ def _validation_loss(experiment: Path, corpus: Path) -> float:
     config = load_config(experiment / "config.toml")
     tokenizer = Tokenizer.load(experiment / "tokenizer.model")
     normalisation = Normalisation.load(experiment / "normalisation.json")
-    extractor = FeatureExtractor(config.features, normalisation)
-    size = {"vocab_size": tokenizer.vocab_size, "feature_size": config.features.mel_bins}
+    extractor = Frontend(config.features, normalisation)
+    size = {"vocab_size": tokenizer.vocab_size, "feature_size": config.features.feature_size}
     model = build_model(config.model, **size).eval()
     model.load_state_dict(read_weights(experiment / "model.safetensors"))
     nats, count = 0.0, 0
