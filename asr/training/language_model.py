@@ -24,10 +24,9 @@ from asr.model.language_model import LanguageModel
 from asr.tokens.tokenizer import Tokenizer
 from asr.training.engine import largest_over_processes, sum_over_processes
 from asr.training.learner import Learner
-from asr.training.objective import Objective
+from asr.training.objective import Objective, total_loss
 from asr.training.seeding import seed_weights
 from asr.training.session import Parts, TrainingOutcome, run_training
-from asr.training.step_module import total_loss
 
 
 class LanguageModelStep(nn.Module):

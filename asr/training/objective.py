@@ -1,20 +1,158 @@
-"""What is trained: a model, and how a batch becomes losses."""
+"""Training objectives: a model, how a batch becomes its losses, and the step's result."""
 
 from abc import ABC, abstractmethod
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
+from itertools import product
 from typing import Any, Protocol, Self
 
 import torch
 from torch import Tensor, nn
 
-from asr.ctc import ConsistencyConfig, CtcModel, two_views
+from asr.ctc import (
+    ConsistencyConfig,
+    CtcModel,
+    consistency_losses,
+    ctc_losses,
+    mean_of_views,
+    two_views,
+)
 from asr.data.batch import Batch
 from asr.features.frontend import Frontend
 from asr.features.spec_augment import SpecAugment
+from asr.model.attention import OFFLINE, Mode, chunked
+from asr.model.encoders import Encoder
 from asr.model.trainable import Trainable
 from asr.training.config import StreamingTrainingConfig
-from asr.training.step_module import CtcStep
+
+
+class ChunkModes:
+    """Draws the attention mode of each training batch.
+
+    Args:
+        config: Which modes.
+        encoder: What serves them.
+
+    Raises:
+        ValueError: The encoder does not serve one of them.
+
+    Source: Zhang et al. 2020 (U2, arXiv:2012.05481), section 2.3, dynamic chunk training.
+    """
+
+    def __init__(self, config: StreamingTrainingConfig, encoder: Encoder) -> None:
+        self._offline_probability = config.offline_probability
+        lefts = [None if left == "all" else left for left in config.left_frames]
+        self._modes = [chunked(*pair) for pair in product(config.chunk_frames, lefts)]
+        for mode in self._modes:
+            encoder.check_mode(mode)
+        known = [left for left in lefts if left is not None]
+        self.shortest = chunked(min(config.chunk_frames), min(known, default=None))
+        """The mode of the smallest chunk and the least left context."""
+        most_left = None if None in lefts else max(known)
+        self.largest = (
+            OFFLINE if self._offline_probability else chunked(max(config.chunk_frames), most_left)
+        )
+        """The mode in which frames attend to the most others."""
+
+    def draw(self) -> Mode:
+        """A mode, from torch's random numbers on the CPU."""
+        if float(torch.rand(())) < self._offline_probability:
+            return OFFLINE
+        return self._modes[int(torch.randint(len(self._modes), ()))]
+
+
+class CtcStep(nn.Module):
+    """The model and its loss in one forward, so that distributed hooks see all of it.
+
+    Args:
+        model: The model that is trained.
+        streaming: Chunks of training; None trains offline alone.
+        consistency: What two views of each utterance cost in training; None for one view.
+
+    Raises:
+        ValueError: The model does not serve the chunks.
+
+    Source: Lee and Watanabe 2021, section 3 (intermediate CTC).
+    """
+
+    def __init__(
+        self,
+        model: CtcModel,
+        *,
+        streaming: StreamingTrainingConfig | None = None,
+        consistency: ConsistencyConfig | None = None,
+    ) -> None:
+        super().__init__()
+        self.model = model
+        self._consistency = consistency
+        self._modes = None if streaming is None else ChunkModes(streaming, model.encoder)
+        self._takes_largest = False
+
+    @contextmanager
+    def largest_mode(self) -> Iterator[None]:
+        """Train with the mode that needs the most memory instead of drawing one."""
+        self._takes_largest = True
+        try:
+            yield
+        finally:
+            self._takes_largest = False
+
+    def forward(
+        self, features: Tensor, lengths: Tensor, labels: Tensor, label_lengths: Tensor
+    ) -> dict[str, Tensor]:
+        """Compute losses.
+
+        Args:
+            features: (batch, time, feature); in training with consistency the batch holds all
+                utterances in one view, then in the other.
+            lengths: (batch,) int64, frames.
+            labels: (batch, token) int64.
+            label_lengths: (batch,) int64.
+
+        Returns:
+            `nats`: (utterance,) float32, negative log-likelihood of each utterance, in training
+            mixed with the mean of the intermediate blocks'; the mean over its views;
+            `auxiliary`: scalar, sum of the encoder's own losses and the weighted consistency;
+            `consistency`: with two views, a detached scalar, nats a label;
+            `log_probs`: (batch, time, vocab); `lengths`: (batch,) int64, its frames;
+            `streaming_log_probs`: in evaluation with chunks, those with the shortest ones.
+        """
+        mode = OFFLINE
+        if self._modes is not None and self.training:
+            mode = self._modes.largest if self._takes_largest else self._modes.draw()
+        output = self.model(features, lengths, mode=mode)
+        ctc = ctc_losses(output.log_probs, output.lengths, labels, label_lengths)
+        if output.intermediate_log_probs:
+            inner = torch.stack(
+                [
+                    ctc_losses(log_probs, output.lengths, labels, label_lengths)
+                    for log_probs in output.intermediate_log_probs
+                ]
+            )
+            weight = self.model.encoder.config.intermediate_weight
+            # No lerp, which makes nothing of two infinite losses.
+            ctc = (1 - weight) * ctc + weight * inner.mean(dim=0)
+        result = {
+            "nats": ctc,
+            "auxiliary": total_loss(output.losses, like=ctc),
+            "log_probs": output.log_probs,
+            "lengths": output.lengths,
+        }
+        if self._consistency is not None and self.training:
+            result["nats"] = mean_of_views(ctc)
+            labels = label_lengths.chunk(2)[0].sum().clamp(min=1)
+            consistency = consistency_losses(output.log_probs, output.lengths).sum() / labels
+            result["auxiliary"] = result["auxiliary"] + self._consistency.weight * consistency
+            result["consistency"] = consistency.detach()
+        if self._modes is not None and not self.training:
+            shortest = self.model(features, lengths, mode=self._modes.shortest)
+            result["streaming_log_probs"] = shortest.log_probs
+        return result
+
+
+def total_loss(losses: Mapping[str, Tensor], *, like: Tensor) -> Tensor:
+    """Sum of auxiliary losses, a float32 scalar on the device of `like`; 0 where there is none."""
+    return sum((loss.float() for loss in losses.values()), start=like.new_zeros(()))
 
 
 class TrainingBatch(Protocol):

@@ -13,9 +13,8 @@ from asr.config import ExperimentConfig
 from asr.ctc import CtcModel
 from asr.model.attention import OFFLINE, chunked
 from asr.recognizer import load as load_recognizer
-from asr.training.chunk_modes import ChunkModes
 from asr.training.config import StreamingTrainingConfig
-from asr.training.step_module import CtcStep
+from asr.training.objective import ChunkModes, CtcStep
 
 LoadConfig = Callable[..., ExperimentConfig]
 TrainTwice = Callable[[ExperimentConfig], Path]

@@ -17,8 +17,7 @@ from asr.data.batch import Batch
 from asr.features.frontend import Frontend
 from asr.features.log_mel import LogMelConfig
 from asr.features.spec_augment import SpecAugment, SpecAugmentConfig
-from asr.training.objective import CtcObjective
-from asr.training.step_module import CtcStep
+from asr.training.objective import CtcObjective, CtcStep
 
 LoadConfig = Callable[..., ExperimentConfig]
 TrainTwice = Callable[[ExperimentConfig], Path]

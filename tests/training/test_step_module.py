@@ -3,7 +3,7 @@ from collections.abc import Callable
 import torch
 
 from asr.ctc import CtcModel, ctc_losses
-from asr.training.step_module import CtcStep
+from asr.training.objective import CtcStep
 
 BuildSmall = Callable[..., CtcModel]
 

@@ -19,8 +19,8 @@ from asr.training import engine
 from asr.training.checkpoint import latest_checkpoint, load_checkpoint, save_checkpoint
 from asr.training.experiment import read_provenance
 from asr.training.learner import Learner
+from asr.training.objective import CtcStep
 from asr.training.run import train
-from asr.training.step_module import CtcStep
 
 LoadConfig = Callable[..., ExperimentConfig]
 
