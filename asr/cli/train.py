@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 if TYPE_CHECKING:
-    from asr.training.session import TrainingOutcome
+    from asr.training.run import TrainingOutcome
 
 
 def train(
@@ -53,7 +53,7 @@ def train(
     data.tokenizer. Ctrl-C saves and stops; go on with --resume.
     """
     from asr.config import load_config
-    from asr.training.run import dry_run as try_training
+    from asr.training.dry_run import dry_run as try_training
     from asr.training.run import train as run_training
 
     loaded = load_config(config, overrides or [])

@@ -1,4 +1,4 @@
-"""A training tried out: what it holds, needs and takes, from a few of its batches."""
+"""Dry run of a training: its size, memory, speed and hours, measured on a few batches."""
 
 import shutil
 import tempfile
@@ -11,15 +11,15 @@ from pathlib import Path
 import torch
 from lightning.fabric import Fabric
 
-from asr.config import AnyExperimentConfig
+from asr.config import ExperimentConfig
 from asr.data.loader import ResumableLoader
 from asr.training.config import TrainingConfig
 from asr.training.engine import launch
 from asr.training.learner import Learner
 from asr.training.objective import TrainingBatch
 from asr.training.probe import peak_bytes, probe_memory
+from asr.training.run import open_on_main_process, recogniser_parts
 from asr.training.schedule import total_steps
-from asr.training.session import Build, open_on_main_process
 from asr.training.window import MetricsWindow
 
 # Enough batches for a mean over their lengths, unless they take longer than a user waits.
@@ -76,30 +76,27 @@ class DryRun:
         return "\n".join(f"{name:18}{value}" for name, value in rows.items())
 
 
-def dry_run_training(
-    config: AnyExperimentConfig, out: Path, *, init: Path | None, build: Build
-) -> DryRun | None:
-    """Try the largest batch, then train on a few batches and throw the result away.
+def dry_run(config: ExperimentConfig, out: Path, *, init: Path | None = None) -> DryRun | None:
+    """Dry run of a training: the largest batch, then a few batches, and nothing is kept.
 
     Args:
         config: The resolved config.
         out: The experiment folder that training would write. It is not touched; what must be
             written meanwhile lies beside it and is removed.
-        init: Experiment whose weights come first; None for random ones.
-        build: Makes what is trained.
+        init: Experiment or bundle whose weights come first; None for random ones.
 
     Returns:
         What was found; None on all processes but the main one.
 
     Raises:
-        FileNotFoundError: Data, the tokenizer or weights are missing.
+        FileNotFoundError: A manifest, the tokenizer or weights are missing.
         ValueError: Data or first weights do not fit the config, or memory does not suffice.
         OSError: Something could not be written.
     """
     fabric = launch(config.training)
     with _scratch(out, fabric) as folder:
         experiment = open_on_main_process(config, folder, fabric=fabric, resume=False, init=init)
-        parts = build(fabric, experiment, True)
+        parts = recogniser_parts(config, fabric, experiment, True)
         probe_memory(parts.learner, parts.largest_batch(), device=fabric.device)
         batches = _forever(parts.loader)
         first = _train(fabric, config.training, parts.learner, batches, count=_FEWEST_BATCHES)

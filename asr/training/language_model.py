@@ -25,8 +25,8 @@ from asr.tokens.tokenizer import Tokenizer
 from asr.training.engine import largest_over_processes, sum_over_processes
 from asr.training.learner import Learner
 from asr.training.objective import Objective, total_loss
+from asr.training.run import Parts, TrainingOutcome, run_training
 from asr.training.seeding import seed_weights
-from asr.training.session import Parts, TrainingOutcome, run_training
 
 
 class LanguageModelStep(nn.Module):

@@ -1,29 +1,194 @@
-"""`train`: from a config to an experiment folder with a trained recogniser."""
+"""A training run: from a config to an experiment folder, or on from its newest checkpoint."""
 
 import logging
+from collections.abc import Callable
+from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 
 from lightning.fabric import Fabric
 
-from asr.config import ExperimentConfig
+from asr.config import AnyExperimentConfig, ExperimentConfig
 from asr.ctc import CtcModel, build_model, more_time_masks
 from asr.data.batch import Batch
+from asr.data.loader import ResumableLoader
 from asr.features.frontend import Frontend
 from asr.features.normalisation import Normalisation
 from asr.features.spec_augment import SpecAugment
 from asr.files import Experiment
 from asr.tokens.tokenizer import Tokenizer
+from asr.training.checkpoint import Progress, latest_checkpoint, load_checkpoint
+from asr.training.config import TrainingConfig
 from asr.training.data import TrainingData, load_data, load_normalisation
-from asr.training.dry_run import DryRun, dry_run_training
-from asr.training.experiment import read_provenance
+from asr.training.engine import launch
+from asr.training.experiment import open_experiment, read_provenance, write_provenance
 from asr.training.initialise import initialise_from
 from asr.training.learner import Learner
-from asr.training.objective import CtcObjective
-from asr.training.probe import largest_batch
+from asr.training.loop import TrainingLoop
+from asr.training.metrics import MetricsWriter
+from asr.training.objective import CtcObjective, TrainingBatch
+from asr.training.probe import largest_batch, probe_memory
 from asr.training.seeding import seed_weights
-from asr.training.session import Parts, TrainingOutcome, run_training
-from asr.training.validation import CtcValidator
+from asr.training.validation import CtcValidator, Validator
+
+logger = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True, kw_only=True)
+class TrainingOutcome:
+    """How a call of `train` ended.
+
+    Args:
+        signal: The signal that stopped it; None when training is complete.
+        already_finished: Whether there was nothing left to do.
+        step: Optimizer steps done.
+    """
+
+    signal: int | None
+    already_finished: bool
+    step: int
+
+
+@dataclass(frozen=True, kw_only=True)
+class Parts:
+    """What an experiment is trained with.
+
+    Args:
+        learner: The model with its first weights.
+        loader: Training data.
+        validator: Validation data.
+        largest_batch: Makes a batch that needs as much memory as any.
+    """
+
+    learner: Learner
+    loader: ResumableLoader[TrainingBatch]
+    validator: Validator
+    largest_batch: Callable[[], TrainingBatch]
+
+
+Build = Callable[[Fabric, Experiment, bool], Parts]
+"""Makes the parts; the last argument says whether training begins, so that first weights count."""
+
+
+def run_training(
+    config: AnyExperimentConfig, out: Path, *, resume: bool, init: Path | None, build: Build
+) -> TrainingOutcome:
+    """Training of whatever `build` makes, or its continuation.
+
+    Args:
+        config: The resolved config.
+        out: The experiment folder; it must not exist unless `resume`.
+        resume: Go on from the newest checkpoint in `out`, or begin where there is none.
+        init: Experiment whose weights come first; None for random ones.
+        build: Makes what is trained.
+
+    Returns:
+        How it ended.
+
+    Raises:
+        FileNotFoundError: Data, the tokenizer or weights are missing.
+        ValueError: Folder, data or first weights do not fit the config, or a loss is not finite.
+        OSError: Something could not be written.
+    """
+    fabric = launch(config.training)
+    experiment = open_on_main_process(config, out, fabric=fabric, resume=resume, init=init)
+    newest = latest_checkpoint(experiment.checkpoints)
+    checkpoint = None if newest is None else load_checkpoint(newest)
+    if checkpoint is not None:
+        logger.info("resuming %s at step %d", out, checkpoint.progress.step)
+        if _is_finished(config.training, checkpoint.progress):
+            return TrainingOutcome(
+                signal=None, already_finished=True, step=checkpoint.progress.step
+            )
+    parts = build(fabric, experiment, checkpoint is None)
+    learner = parts.learner
+    logger.info(
+        "%d parameters, %d batches an epoch on each of %d processes (%s)",
+        learner.parameters,
+        len(parts.loader),
+        fabric.world_size,
+        fabric.device,
+    )
+    if config.training.memory_probe:
+        probe_memory(learner, parts.largest_batch(), device=fabric.device)
+    if checkpoint is not None:
+        learner.load(
+            model=checkpoint.model, optimizer=checkpoint.optimizer, average=checkpoint.average
+        )
+    progress = Progress() if checkpoint is None else checkpoint.progress
+    loop = TrainingLoop(
+        config.training,
+        fabric=fabric,
+        learner=learner,
+        loader=parts.loader,
+        validator=parts.validator,
+        experiment=experiment,
+        progress=progress,
+    )
+    received = _run(loop, experiment, progress, fabric=fabric, parameters=learner.parameters)
+    return TrainingOutcome(signal=received, already_finished=False, step=progress.step)
+
+
+def _is_finished(config: TrainingConfig, progress: Progress) -> bool:
+    by_epochs = 0 < config.epochs <= progress.epoch
+    by_steps = 0 < config.max_steps <= progress.step and progress.ended_step == progress.step
+    return by_epochs or by_steps
+
+
+def open_on_main_process(
+    config: AnyExperimentConfig, out: Path, *, fabric: Fabric, resume: bool, init: Path | None
+) -> Experiment:
+    """`open_experiment` on the main process; what goes wrong there ends all processes alike.
+
+    Args:
+        config: The resolved config.
+        out: The folder.
+        fabric: Lightning's launched engine.
+        resume: Whether the folder may be there already.
+        init: Experiment whose weights come first; None for random ones.
+
+    Returns:
+        The folder's paths.
+
+    Raises:
+        FileNotFoundError: A manifest or the tokenizer is missing.
+        ValueError: The folder does not fit the config.
+        OSError: Something could not be written.
+        SystemExit: The main process raised one of these.
+    """
+    error: ValueError | OSError | None = None
+    if fabric.is_global_zero:
+        try:
+            open_experiment(config, out, resume=resume, init=init)
+        except (ValueError, OSError) as found:
+            error = found
+    if fabric.world_size > 1:
+        failed = fabric.broadcast(error is not None)
+        if failed and error is None:
+            raise SystemExit(1)
+    if error is not None:
+        raise error
+    return Experiment(out)
+
+
+def _run(
+    loop: TrainingLoop,
+    experiment: Experiment,
+    progress: Progress,
+    *,
+    fabric: Fabric,
+    parameters: int,
+) -> int | None:
+    if not fabric.is_global_zero:
+        return loop.run(None)
+    record = read_provenance(experiment)
+    changes = {"starts": record["starts"] + 1, "parameters": parameters}
+    write_provenance(experiment, record | changes)
+    with MetricsWriter(
+        experiment.metrics, experiment.events, rows=progress.metrics_rows, step=progress.step
+    ) as metrics:
+        return loop.run(metrics)
+
 
 logger = logging.getLogger(__name__)
 
@@ -31,7 +196,7 @@ logger = logging.getLogger(__name__)
 def train(
     config: ExperimentConfig, out: Path, *, resume: bool = False, init: Path | None = None
 ) -> TrainingOutcome:
-    """Train a model, or go on with it.
+    """Training of a recogniser, or its continuation from the newest checkpoint.
 
     Args:
         config: The resolved config.
@@ -47,29 +212,15 @@ def train(
         ValueError: Folder, data or first weights do not fit the config, or a loss is not finite.
         OSError: Something could not be written.
     """
-    return run_training(config, out, resume=resume, init=init, build=partial(_parts, config))
+    return run_training(
+        config, out, resume=resume, init=init, build=partial(recogniser_parts, config)
+    )
 
 
-def dry_run(config: ExperimentConfig, out: Path, *, init: Path | None = None) -> DryRun | None:
-    """Say what a training would need and take; see `dry_run_training`.
-
-    Args:
-        config: The resolved config.
-        out: The experiment folder that training would write.
-        init: Experiment or bundle whose weights come first; None for random ones.
-
-    Returns:
-        What was found; None on all processes but the main one.
-
-    Raises:
-        FileNotFoundError: A manifest, the tokenizer or weights are missing.
-        ValueError: Data or first weights do not fit the config, or memory does not suffice.
-        OSError: Something could not be written.
-    """
-    return dry_run_training(config, out, init=init, build=partial(_parts, config))
-
-
-def _parts(config: ExperimentConfig, fabric: Fabric, experiment: Experiment, begins: bool) -> Parts:
+def recogniser_parts(
+    config: ExperimentConfig, fabric: Fabric, experiment: Experiment, begins: bool
+) -> Parts:
+    """What a recogniser is trained with; a `Build` once the config is given."""
     tokenizer = Tokenizer.load(experiment.tokenizer)
     seed_weights(config.training.seed)
     model = build_model(

@@ -8,7 +8,7 @@ import pytest
 from asr import cli
 from asr.config import ExperimentConfig
 from asr.training import run
-from asr.training.session import TrainingOutcome
+from asr.training.run import TrainingOutcome
 
 
 @pytest.fixture

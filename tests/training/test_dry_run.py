@@ -9,8 +9,8 @@ import pytest
 
 from asr.config import ExperimentConfig
 from asr.training import dry_run as dry_run_module
-from asr.training.dry_run import DryRun
-from asr.training.run import dry_run, train
+from asr.training.dry_run import DryRun, dry_run
+from asr.training.run import train
 
 LoadConfig = Callable[..., ExperimentConfig]
 
