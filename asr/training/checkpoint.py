@@ -15,12 +15,25 @@ from asr.files import first_line, write_atomically
 
 logger = logging.getLogger(__name__)
 
-FORMAT = 1
+FORMAT = 2
+# Format 1 (version 0.1.0) has the sums of the window as a list in this order.
+_WINDOW_OF_FORMAT_1 = (
+    "nats",
+    "labels",
+    "auxiliary",
+    "batches",
+    "amount",
+    "gradient_norm",
+    "steps",
+    "consistency",
+    "room",
+    "waited_seconds",
+)
 _NAME = re.compile(r"step-(\d{8})\.pt")
 
 
 @dataclass(kw_only=True)
-class Progress:
+class TrainingProgress:
     """How far training has come, always at the boundary of two optimizer steps.
 
     Args:
@@ -30,7 +43,7 @@ class Progress:
         ended_step: Optimizer steps at the last epoch end whose validation is done.
         seconds: Wall-clock seconds of training, over all resumes.
         metrics_rows: Rows of metrics written.
-        window: Sums since the last row of metrics.
+        window: Sums since the last row of metrics, by name.
         window_seconds: Wall-clock seconds since the last row of metrics.
     """
 
@@ -40,7 +53,7 @@ class Progress:
     ended_step: int = -1
     seconds: float = 0.0
     metrics_rows: int = 0
-    window: list[float] = field(default_factory=list)
+    window: dict[str, float] = field(default_factory=dict)
     window_seconds: float = 0.0
 
 
@@ -55,7 +68,7 @@ class Checkpoint:
         average: State of the averaging; empty where there is none.
     """
 
-    progress: Progress
+    progress: TrainingProgress
     model: dict[str, Tensor]
     optimizer: dict[str, Any]
     average: dict[str, Tensor]
@@ -114,15 +127,21 @@ def load_checkpoint(path: Path) -> Checkpoint:
             f"expected a checkpoint in {path}, found a damaged file "
             f"({first_line(error)}); remove it to resume from the one before"
         ) from None
-    if not isinstance(content, dict) or content.get("format") != FORMAT:
+    if not isinstance(content, dict) or content.get("format") not in (1, FORMAT):
         found = content.get("format") if isinstance(content, dict) else type(content).__name__
         raise ValueError(
             f"expected a checkpoint of format {FORMAT} in {path}, found {found!r}; "
             "train on with the version that wrote it"
         )
-    known = {item.name for item in fields(Progress)}
+    known = {item.name for item in fields(TrainingProgress)}
+    progress = {name: value for name, value in content["progress"].items() if name in known}
+    if content["format"] == 1:
+        # Those written before a sum was added end earlier.
+        progress["window"] = dict(
+            zip(_WINDOW_OF_FORMAT_1, progress.get("window", ()), strict=False)
+        )
     return Checkpoint(
-        progress=Progress(**{k: v for k, v in content["progress"].items() if k in known}),
+        progress=TrainingProgress(**progress),
         model=content["model"],
         optimizer=content["optimizer"],
         average=content["average"],

@@ -16,11 +16,11 @@ from asr.data.loader import ResumableLoader
 from asr.training.config import TrainingConfig
 from asr.training.engine import launch
 from asr.training.learner import Learner
+from asr.training.metrics import MetricsWindow
 from asr.training.objective import TrainingBatch
 from asr.training.probe import peak_bytes, probe_memory
 from asr.training.run import open_on_main_process, recogniser_parts
 from asr.training.schedule import total_steps
-from asr.training.window import MetricsWindow
 
 # Enough batches for a mean over their lengths, unless they take longer than a user waits.
 _MOST_BATCHES = 50
@@ -105,7 +105,7 @@ def dry_run(config: ExperimentConfig, out: Path, *, init: Path | None = None) ->
         count = fabric.broadcast(min(max(fitting, _FEWEST_BATCHES), _MOST_BATCHES))
         window = _train(fabric, config.training, parts.learner, batches, count=count)
         seconds = window.seconds
-        row = window.close(speed="speed")
+        row = window.close(speed=parts.learner.objective.speed)
     if not fabric.is_global_zero:
         return None
     batches_an_epoch = len(parts.loader)
@@ -120,7 +120,7 @@ def dry_run(config: ExperimentConfig, out: Path, *, init: Path | None = None) ->
         steps=steps,
         peak_bytes=peak_bytes(fabric.device),
         measured_batches=count,
-        speed=row["speed"],
+        speed=row[parts.learner.objective.speed],
         padding=row["padding"],
         data_wait=row["data_wait"],
         hours=steps / steps_an_epoch * batches_an_epoch * seconds / count / 3600,
@@ -157,7 +157,7 @@ def _train(
     count: int,
 ) -> MetricsWindow:
     """Train on `count` batches with a learning rate of zero; what that took."""
-    window = MetricsWindow(fabric, sums=(), seconds=0.0)
+    window = MetricsWindow(fabric, sums={}, seconds=0.0)
     learner.train_mode()
     for number in range(1, count + 1):
         began = time.monotonic()

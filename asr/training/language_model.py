@@ -24,7 +24,7 @@ from asr.model.language_model import LanguageModel
 from asr.tokens.tokenizer import Tokenizer
 from asr.training.engine import largest_over_processes, sum_over_processes
 from asr.training.learner import Learner
-from asr.training.objective import Objective, total_loss
+from asr.training.objective import Objective, StepOutput, total_loss
 from asr.training.run import Parts, TrainingOutcome, run_training
 from asr.training.seeding import seed_weights
 
@@ -40,17 +40,16 @@ class LanguageModelStep(nn.Module):
         super().__init__()
         self.model = model
 
-    def forward(self, inputs: Tensor, targets: Tensor) -> dict[str, Tensor]:
+    def forward(self, inputs: Tensor, targets: Tensor) -> StepOutput:
         """Compute losses of segments (segment, time) int64.
 
         Returns:
-            `nats`: (segment,) float32, negative log-likelihood of each; `auxiliary`: scalar, sum of
-            the attention's own losses.
+            `nats` of each segment; `auxiliary`, the sum of the attention's own losses.
         """
         lengths = torch.full((len(inputs),), inputs.shape[1], device=inputs.device)
         output = self.model(inputs, lengths)
         nats = -output.log_probs.gather(2, targets.unsqueeze(2)).squeeze(2).sum(dim=1)
-        return {"nats": nats, "auxiliary": total_loss(output.losses, like=nats)}
+        return StepOutput(nats=nats, auxiliary=total_loss(output.losses, like=nats))
 
 
 class LanguageModelObjective(Objective):
@@ -115,7 +114,7 @@ class LanguageModelValidator:
             if stop():
                 return None
             output = learner.evaluate(batch)
-            sums += torch.stack([output["nats"].double().sum().cpu(), batch.label_count.double()])
+            sums += torch.stack([output.nats.double().sum().cpu(), batch.label_count.double()])
         # Shared weights are gathered by all processes together: none may make fewer passes.
         for _ in range(passes - len(self._batches)):
             learner.evaluate(batch)

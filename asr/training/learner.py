@@ -16,7 +16,7 @@ from asr.model.trainable import Trainable
 from asr.training.averaging import EpochMean, ExponentialAverage, weight_average
 from asr.training.config import TrainingConfig
 from asr.training.muon import Muon
-from asr.training.objective import Objective, TrainingBatch
+from asr.training.objective import Objective, StepOutput, TrainingBatch
 from asr.training.sharding import (
     full_optimizer_state,
     full_state,
@@ -94,15 +94,15 @@ class Learner:
         batch = batch.to(self._fabric.device)
         with self._fabric.no_backward_sync(self._step_module, enabled=not last):
             output = self._forward(batch, augment=True)
-            loss = output["nats"].sum() / batch.label_count.clamp(min=1) + output["auxiliary"]
+            loss = output.nats.sum() / batch.label_count.clamp(min=1) + output.auxiliary
             with warnings.catch_warnings():
                 # DDP's remark about speed; kernels of width 1 have more than one right stride.
                 warnings.filterwarnings("ignore", message="Grad strides do not match")
                 self._fabric.backward(loss * share)
         return BatchLosses(
-            nats=output["nats"].detach(),
-            auxiliary=output["auxiliary"].detach(),
-            consistency=output.get("consistency"),
+            nats=output.nats.detach(),
+            auxiliary=output.auxiliary.detach(),
+            consistency=output.consistency,
         )
 
     def step(self, factor: float) -> Tensor:
@@ -129,14 +129,14 @@ class Learner:
             self.average.update(step)
 
     @torch.no_grad()
-    def evaluate(self, batch: TrainingBatch) -> dict[str, Tensor]:
+    def evaluate(self, batch: TrainingBatch) -> StepOutput:
         """What the objective's step gives without augmentation."""
         self._step_module.eval()
         return self._forward(batch.to(self._fabric.device), augment=False)
 
-    def _forward(self, batch: TrainingBatch, *, augment: bool) -> dict[str, Tensor]:
+    def _forward(self, batch: TrainingBatch, *, augment: bool) -> StepOutput:
         inputs = self.objective.inputs(batch, augment=augment)
-        output: dict[str, Tensor] = self._step_module(*inputs)
+        output: StepOutput = self._step_module(*inputs)
         return output
 
     def forget_gradients(self) -> None:

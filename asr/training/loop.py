@@ -1,7 +1,10 @@
 """The training loop: optimizer steps with metrics, validation and checkpoints between them."""
 
 import logging
+import os
+import signal
 import time
+from types import FrameType
 
 import torch
 from lightning.fabric import Fabric
@@ -12,7 +15,7 @@ from asr.files import Experiment
 from asr.training.averaging import EpochMean
 from asr.training.checkpoint import (
     Checkpoint,
-    Progress,
+    TrainingProgress,
     save_checkpoint,
     save_weights,
 )
@@ -21,14 +24,42 @@ from asr.training.engine import sum_over_processes
 from asr.training.experiment import read_provenance, write_provenance
 from asr.training.guard import FiniteGuard, StepRecord
 from asr.training.learner import Learner
-from asr.training.metrics import MetricsWriter
+from asr.training.metrics import MetricsWindow, MetricsWriter, ProgressDisplay
 from asr.training.objective import TrainingBatch
-from asr.training.progress import ProgressDisplay
 from asr.training.schedule import learning_rate_factor, total_steps
 from asr.training.seeding import seed_batch, seed_step
-from asr.training.signals import StopSignals
 from asr.training.validation import Validator
-from asr.training.window import MetricsWindow
+
+logger = logging.getLogger(__name__)
+
+_SIGNALS = (signal.SIGINT, signal.SIGTERM)
+
+
+class StopSignals:
+    """Context in which the first signal sets `received` and the second ends the process at once."""
+
+    def __init__(self) -> None:
+        self.received: int | None = None
+        self._former: dict[signal.Signals, object] = {}
+
+    def __enter__(self) -> "StopSignals":
+        for number in _SIGNALS:
+            self._former[number] = signal.signal(number, self._handle)
+        return self
+
+    def __exit__(self, *error: object) -> None:
+        for number, handler in self._former.items():
+            signal.signal(number, handler)  # type: ignore[arg-type]
+
+    def _handle(self, number: int, frame: FrameType | None) -> None:
+        if self.received is not None:
+            os._exit(128 + number)
+        self.received = number
+        logger.warning(
+            "%s: saving at the next optimizer step; once more ends at once",
+            signal.Signals(number).name,
+        )
+
 
 logger = logging.getLogger(__name__)
 
@@ -55,7 +86,7 @@ class TrainingLoop:
         loader: ResumableLoader[TrainingBatch],
         validator: Validator,
         experiment: Experiment,
-        progress: Progress,
+        progress: TrainingProgress,
     ) -> None:
         self._config = config
         self._fabric = fabric

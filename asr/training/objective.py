@@ -4,7 +4,7 @@ from abc import ABC, abstractmethod
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from itertools import product
-from typing import Any, Protocol, Self
+from typing import Any, NamedTuple, Protocol, Self
 
 import torch
 from torch import Tensor, nn
@@ -24,6 +24,30 @@ from asr.model.attention import OFFLINE, Mode, chunked
 from asr.model.encoders import Encoder
 from asr.model.trainable import Trainable
 from asr.training.config import StreamingTrainingConfig
+
+
+class StepOutput(NamedTuple):
+    """Result of a training step's forward pass.
+
+    A named tuple, as Lightning refuses frozen dataclasses as a module's output, and as torch's
+    hooks for distributed training find the tensors in it.
+
+    Args:
+        nats: (item,) float32, negative log-likelihood of each item.
+        auxiliary: Scalar, the weighted sum of all other losses.
+        consistency: Detached scalar, nats a label before its weight; None with one view.
+        log_probs: (batch, time, vocab), for validators that decode; None where there are none.
+        lengths: (batch,) int64, frames of `log_probs`.
+        streaming_log_probs: (batch, time, vocab) with the shortest chunks, in evaluation of a model
+            that is trained with chunks; None otherwise.
+    """
+
+    nats: Tensor
+    auxiliary: Tensor
+    consistency: Tensor | None = None
+    log_probs: Tensor | None = None
+    lengths: Tensor | None = None
+    streaming_log_probs: Tensor | None = None
 
 
 class ChunkModes:
@@ -99,8 +123,8 @@ class CtcStep(nn.Module):
 
     def forward(
         self, features: Tensor, lengths: Tensor, labels: Tensor, label_lengths: Tensor
-    ) -> dict[str, Tensor]:
-        """Compute losses.
+    ) -> StepOutput:
+        """CTC's losses of a batch.
 
         Args:
             features: (batch, time, feature); in training with consistency the batch holds all
@@ -110,12 +134,9 @@ class CtcStep(nn.Module):
             label_lengths: (batch,) int64.
 
         Returns:
-            `nats`: (utterance,) float32, negative log-likelihood of each utterance, in training
-            mixed with the mean of the intermediate blocks'; the mean over its views;
-            `auxiliary`: scalar, sum of the encoder's own losses and the weighted consistency;
-            `consistency`: with two views, a detached scalar, nats a label;
-            `log_probs`: (batch, time, vocab); `lengths`: (batch,) int64, its frames;
-            `streaming_log_probs`: in evaluation with chunks, those with the shortest ones.
+            The step's result. In training `nats` is mixed with the mean of the intermediate blocks'
+            and is the mean over an utterance's views; `auxiliary` is the sum of the encoder's own
+            losses and the weighted consistency.
         """
         mode = OFFLINE
         if self._modes is not None and self.training:
@@ -132,22 +153,24 @@ class CtcStep(nn.Module):
             weight = self.model.encoder.config.intermediate_weight
             # No lerp, which makes nothing of two infinite losses.
             ctc = (1 - weight) * ctc + weight * inner.mean(dim=0)
-        result = {
-            "nats": ctc,
-            "auxiliary": total_loss(output.losses, like=ctc),
-            "log_probs": output.log_probs,
-            "lengths": output.lengths,
-        }
+        auxiliary = total_loss(output.losses, like=ctc)
+        consistency = streaming_log_probs = None
         if self._consistency is not None and self.training:
-            result["nats"] = mean_of_views(ctc)
-            labels = label_lengths.chunk(2)[0].sum().clamp(min=1)
-            consistency = consistency_losses(output.log_probs, output.lengths).sum() / labels
-            result["auxiliary"] = result["auxiliary"] + self._consistency.weight * consistency
-            result["consistency"] = consistency.detach()
+            ctc = mean_of_views(ctc)
+            count = label_lengths.chunk(2)[0].sum().clamp(min=1)
+            consistency = consistency_losses(output.log_probs, output.lengths).sum() / count
+            auxiliary = auxiliary + self._consistency.weight * consistency
+            consistency = consistency.detach()
         if self._modes is not None and not self.training:
-            shortest = self.model(features, lengths, mode=self._modes.shortest)
-            result["streaming_log_probs"] = shortest.log_probs
-        return result
+            streaming_log_probs = self.model(features, lengths, mode=self._modes.shortest).log_probs
+        return StepOutput(
+            nats=ctc,
+            auxiliary=auxiliary,
+            consistency=consistency,
+            log_probs=output.log_probs,
+            lengths=output.lengths,
+            streaming_log_probs=streaming_log_probs,
+        )
 
 
 def total_loss(losses: Mapping[str, Tensor], *, like: Tensor) -> Tensor:
@@ -183,10 +206,8 @@ class Objective(ABC):
 
     Args:
         model: What is trained.
-        step: The model and its loss in one forward, which takes what `inputs` gives. It returns
-            `nats`, (item,) float32, the negative log-likelihood of each item; `auxiliary`, a
-            scalar; where there are two views, `consistency`, a scalar; and whatever the validator
-            needs.
+        step: The model and its loss in one forward, which takes what `inputs` gives and returns a
+            `StepOutput`.
     """
 
     speed: str

@@ -17,7 +17,7 @@ from asr.features.normalisation import Normalisation
 from asr.features.spec_augment import SpecAugment
 from asr.files import Experiment
 from asr.tokens.tokenizer import Tokenizer
-from asr.training.checkpoint import Progress, latest_checkpoint, load_checkpoint
+from asr.training.checkpoint import TrainingProgress, latest_checkpoint, load_checkpoint
 from asr.training.config import TrainingConfig
 from asr.training.data import TrainingData, load_data, load_normalisation
 from asr.training.engine import launch
@@ -115,7 +115,7 @@ def run_training(
         learner.load(
             model=checkpoint.model, optimizer=checkpoint.optimizer, average=checkpoint.average
         )
-    progress = Progress() if checkpoint is None else checkpoint.progress
+    progress = TrainingProgress() if checkpoint is None else checkpoint.progress
     loop = TrainingLoop(
         config.training,
         fabric=fabric,
@@ -129,7 +129,7 @@ def run_training(
     return TrainingOutcome(signal=received, already_finished=False, step=progress.step)
 
 
-def _is_finished(config: TrainingConfig, progress: Progress) -> bool:
+def _is_finished(config: TrainingConfig, progress: TrainingProgress) -> bool:
     by_epochs = 0 < config.epochs <= progress.epoch
     by_steps = 0 < config.max_steps <= progress.step and progress.ended_step == progress.step
     return by_epochs or by_steps
@@ -174,7 +174,7 @@ def open_on_main_process(
 def _run(
     loop: TrainingLoop,
     experiment: Experiment,
-    progress: Progress,
+    progress: TrainingProgress,
     *,
     fabric: Fabric,
     parameters: int,

@@ -84,13 +84,15 @@ class CtcValidator:
                 return None
             output = learner.evaluate(batch)
             said = [self._references[name] for name in batch.ids]
-            heard = self._texts(output["log_probs"], output["lengths"], batch)
-            if "streaming_log_probs" in output:
-                texts = self._texts(output["streaming_log_probs"], output["lengths"], batch)
+            assert output.log_probs is not None
+            assert output.lengths is not None
+            heard = self._texts(output.log_probs, output.lengths, batch)
+            if output.streaming_log_probs is not None:
+                texts = self._texts(output.streaming_log_probs, output.lengths, batch)
                 streamed += pool(count_errors_batch(said, texts, unit="word"))
             words += pool(count_errors_batch(said, heard, unit="word"))
             characters += pool(count_errors_batch(said, heard, unit="character"))
-            ctc = output["nats"].double().cpu()
+            ctc = output.nats.double().cpu()
             aligned = ~ctc.isposinf()
             labels = batch.label_lengths.cpu()[aligned].sum()
             sums += torch.stack([ctc[aligned].sum(), labels.double(), (~aligned).sum().double()])

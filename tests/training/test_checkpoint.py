@@ -12,7 +12,7 @@ from asr.files import write_atomically
 from asr.model.weights import read_weights
 from asr.training.checkpoint import (
     Checkpoint,
-    Progress,
+    TrainingProgress,
     latest_checkpoint,
     load_checkpoint,
     save_checkpoint,
@@ -22,7 +22,9 @@ from asr.training.checkpoint import (
 
 def _checkpoint(step: int) -> Checkpoint:
     return Checkpoint(
-        progress=Progress(epoch=1, next_batch=2, step=step, window=[0.1, 2.0]),
+        progress=TrainingProgress(
+            epoch=1, next_batch=2, step=step, window={"nats": 0.1, "labels": 2.0}
+        ),
         model={"weight": torch.full((1000,), float(step))},
         optimizer={"state": {0: {"step": torch.tensor(3.0)}}, "param_groups": [{"lr": 0.1}]},
         average={},
@@ -42,6 +44,17 @@ def test_checkpoint_comes_back_and_only_the_newest_stay(tmp_path: Path) -> None:
     assert loaded.progress == _checkpoint(100).progress
     assert torch.equal(loaded.model["weight"], torch.full((1000,), 100.0))
     assert loaded.optimizer["param_groups"] == [{"lr": 0.1}]
+
+
+def test_sums_of_format_1_get_their_names(tmp_path: Path) -> None:
+    path = save_checkpoint(tmp_path, _checkpoint(1), keep=1)
+    content = torch.load(path, weights_only=True)
+    content["format"] = 1
+    content["progress"]["window"] = [float(number) for number in range(1, 9)]
+    torch.save(content, path)
+    window = load_checkpoint(path).progress.window
+    # Written before the last two sums were added.
+    assert (len(window), window["nats"], window["amount"], window["consistency"]) == (8, 1, 5, 8)
 
 
 def test_no_checkpoint_is_none(tmp_path: Path) -> None:
@@ -134,7 +147,7 @@ def test_objects_are_never_unpickled(tmp_path: Path) -> None:
 def test_other_format_is_named(tmp_path: Path) -> None:
     path = tmp_path / "step-00000001.pt"
     torch.save({"format": 99}, path)
-    with pytest.raises(ValueError, match=r"expected a checkpoint of format 1 .*found 99"):
+    with pytest.raises(ValueError, match=r"expected a checkpoint of format 2 .*found 99"):
         load_checkpoint(path)
 
 

@@ -110,16 +110,16 @@ def test_step_computes_under_the_mode_that_is_drawn(build_small: BuildSmall) -> 
         mode = ChunkModes(CONFIG, model.encoder).draw()
         torch.manual_seed(seed)
         output = step(*batch, *labels)
-        assert torch.equal(output["log_probs"], model(*batch, mode=mode).log_probs)
-        assert "streaming_log_probs" not in output
+        assert torch.equal(output.log_probs, model(*batch, mode=mode).log_probs)
+        assert output.streaming_log_probs is None
         found.add(mode)
     assert OFFLINE in found
     assert len(found) > 3
     evaluated = step.eval()(*batch, *labels)
-    assert torch.equal(evaluated["log_probs"], model(*batch).log_probs)
+    assert torch.equal(evaluated.log_probs, model(*batch).log_probs)
     expected = model(*batch, mode=chunked(2, 0)).log_probs
-    assert torch.equal(evaluated["streaming_log_probs"], expected)
-    assert not torch.allclose(expected, evaluated["log_probs"])
+    assert torch.equal(evaluated.streaming_log_probs, expected)
+    assert not torch.allclose(expected, evaluated.log_probs)
 
 
 @pytest.mark.slow

@@ -14,7 +14,7 @@ from asr.model.trainable import Trainable
 from asr.training.averaging import ExponentialAverage
 from asr.training.config import TrainingConfig
 from asr.training.learner import Learner
-from asr.training.objective import Objective
+from asr.training.objective import Objective, StepOutput
 
 _CONFIG = TrainingConfig(
     epochs=1,
@@ -69,10 +69,10 @@ class _Step(nn.Module):
         self.model = model
         self.modes: list[bool] = []
 
-    def forward(self, x: Tensor, y: Tensor) -> dict[str, Tensor]:
+    def forward(self, x: Tensor, y: Tensor) -> StepOutput:
         self.modes.append(self.training)
         nats = ((x @ self.model.matrix + self.model.bias).sum(dim=1) - y).square()
-        return {"nats": nats, "auxiliary": self.model.matrix.square().sum()}
+        return StepOutput(nats=nats, auxiliary=self.model.matrix.square().sum())
 
 
 class _Regression(Objective):
@@ -111,7 +111,7 @@ def _learner(folder: Path, **changes: Any) -> Learner:  # noqa: ANN401
 
 def _loss(model: _Model, batch: _Pairs) -> Tensor:
     output = _Step(model)(batch.x, batch.y)
-    loss: Tensor = output["nats"].sum() / 12 + output["auxiliary"]
+    loss: Tensor = output.nats.sum() / 12 + output.auxiliary
     return loss
 
 

@@ -2,7 +2,7 @@
 
 import math
 from dataclasses import dataclass
-from typing import Any, cast
+from typing import cast
 
 import numpy as np
 import pytest
@@ -17,6 +17,7 @@ from asr.data.token_stream import TextDataConfig, TokenBatch
 from asr.tokens.tokenizer import Tokenizer
 from asr.training.language_model import LanguageModelValidator
 from asr.training.learner import Learner
+from asr.training.objective import StepOutput
 from asr.training.validation import CtcValidator
 
 
@@ -24,9 +25,9 @@ from asr.training.validation import CtcValidator
 class _Heard:
     """A learner that gives what it was told to."""
 
-    outputs: list[dict[str, Tensor]]
+    outputs: list[StepOutput]
 
-    def evaluate(self, batch: object) -> dict[str, Tensor]:
+    def evaluate(self, batch: object) -> StepOutput:
         return self.outputs.pop(0)
 
 
@@ -52,18 +53,20 @@ def _batch(names: str, label_lengths: list[int]) -> Batch:
 def test_figures_by_hand(letters: Tokenizer, caplog: pytest.LogCaptureFixture) -> None:
     heard, streamed = ("A DOG", "FOX"), ("A", "FOX")
     outputs = [
-        {
-            "log_probs": _log_probs(letters, *heard),
-            "streaming_log_probs": _log_probs(letters, *streamed),
-            "lengths": torch.tensor([6, 6]),
-            "nats": torch.tensor([6.0, torch.inf]),
-        },
-        {
-            "log_probs": _log_probs(letters, "OVER"),
-            "streaming_log_probs": _log_probs(letters, "OVER"),
-            "lengths": torch.tensor([5]),
-            "nats": torch.tensor([3.0]),
-        },
+        StepOutput(
+            log_probs=_log_probs(letters, *heard),
+            streaming_log_probs=_log_probs(letters, *streamed),
+            lengths=torch.tensor([6, 6]),
+            nats=torch.tensor([6.0, torch.inf]),
+            auxiliary=torch.tensor(0.0),
+        ),
+        StepOutput(
+            log_probs=_log_probs(letters, "OVER"),
+            streaming_log_probs=_log_probs(letters, "OVER"),
+            lengths=torch.tensor([5]),
+            nats=torch.tensor([3.0]),
+            auxiliary=torch.tensor(0.0),
+        ),
     ]
     validator = CtcValidator(
         cast(EvaluationLoader, [_batch("xy", [6, 4]), _batch("z", [3])]),
@@ -86,9 +89,10 @@ class _Coin:
 
     tokens = 0
 
-    def evaluate(self, batch: TokenBatch) -> dict[str, Any]:
+    def evaluate(self, batch: TokenBatch) -> StepOutput:
         self.tokens += batch.targets.numel()
-        return {"nats": torch.full((len(batch.ids),), batch.targets.shape[1] * math.log(2))}
+        nats = torch.full((len(batch.ids),), batch.targets.shape[1] * math.log(2))
+        return StepOutput(nats=nats, auxiliary=torch.tensor(0.0))
 
 
 def test_perplexity_of_words_counts_the_ends_of_sentences() -> None:

@@ -15,6 +15,6 @@ def test_intermediate_loss_has_its_share_in_training_alone(build_small: BuildSma
     output = model.train()(*batch)
     heads = (output.log_probs, *output.intermediate_log_probs)
     final, first, second = (ctc_losses(probs, output.lengths, *labels) for probs in heads)
-    mixed = CtcStep(model)(*batch, *labels)["nats"]
+    mixed = CtcStep(model)(*batch, *labels).nats
     torch.testing.assert_close(mixed, 0.7 * final + 0.3 * (first + second) / 2)
-    torch.testing.assert_close(CtcStep(model).eval()(*batch, *labels)["nats"], final)
+    torch.testing.assert_close(CtcStep(model).eval()(*batch, *labels).nats, final)
