@@ -15,9 +15,9 @@ from asr.features.augmentation import AugmentationConfig
 from asr.features.base import FrontendConfig
 from asr.features.frontend import parse_frontend
 from asr.files import write_text
-from asr.model.encoders import EncoderConfig, parse_encoder
+from asr.model.encoders import ENCODERS, EncoderConfig, parse_encoder
 from asr.model.language_model import LanguageModelConfig
-from asr.schema import STRICT, parse, read_toml
+from asr.schema import STRICT, is_optional_section, parse, read_toml
 from asr.training.config import CtcTrainingConfig, TrainingConfig
 
 PACKAGED_CONFIGS = Path(__file__).parent / "conf"
@@ -87,6 +87,8 @@ def load_config_as(cls: type[_Config], path: Path | str, overrides: Sequence[str
         path: The file, or the name of one that comes with the package; see `find_config`. Relative
             paths in its `[data]` are relative to its folder.
         overrides: `section.key=value`, applied in order; the value is TOML, or else a plain string.
+            `none` takes an optional section out. Another `kind` drops all settings of the former
+            one, another `model.encoder` those that the new encoder has not.
             Paths are relative to the working folder. A new `kind` drops the former kind's settings.
 
     Returns:
@@ -100,7 +102,7 @@ def load_config_as(cls: type[_Config], path: Path | str, overrides: Sequence[str
     tables = read_toml(path)
     _resolve_paths(tables, path.parent.absolute())
     for override in overrides:
-        _apply_override(tables, override)
+        _apply_override(cls, tables, override)
     _resolve_paths(tables, Path.cwd())
     try:
         return parse(cls, tables, where="")
@@ -150,19 +152,33 @@ def _resolve_paths(tables: Mapping[str, Any], folder: Path) -> None:
                 data[key] = str((folder / data[key]).resolve())
 
 
-def _apply_override(tables: dict[str, Any], override: str) -> None:
+def _apply_override(cls: type, tables: dict[str, Any], override: str) -> None:
     name, equals, text = override.partition("=")
     keys = name.strip().split(".")
     if not equals or len(keys) < 2 or not all(keys):
         raise ValueError(f"expected an override of the form section.key=value, found {override!r}")
     table = tables
     for key in keys[:-1]:
-        table = table.setdefault(key, {})
+        if table.get(key) is None:
+            table[key] = {}
+        table = table[key]
         if not isinstance(table, dict):
             raise ValueError(f"{name}: expected {key!r} to be a section, found a value")
+    value = _value(text.strip())
+    if value == "none" and is_optional_section(cls, keys):
+        value = None
+    _drop_settings_of_the_former(table, keys, value)
+    table[keys[-1]] = value
+
+
+def _drop_settings_of_the_former(table: dict[str, Any], keys: list[str], value: object) -> None:
+    """Another word in a discriminator leaves only what its own section knows."""
     if keys[-1] == "kind":
         table.clear()
-    table[keys[-1]] = _value(text.strip())
+    elif keys == ["model", "encoder"] and value in ENCODERS:
+        known = ENCODERS[str(value)].config.__pydantic_fields__
+        for name in [name for name in table if name not in known]:
+            del table[name]
 
 
 def _value(text: str) -> object:

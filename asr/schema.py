@@ -2,7 +2,7 @@
 
 import difflib
 import tomllib
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, TypeVar, get_args
 
@@ -88,6 +88,28 @@ def parse_choice(
             f"{nearest(str(word), classes)}"
         )
     return parse(classes[word], section, where=where)
+
+
+def is_optional_section(cls: type, path: Sequence[str]) -> bool:
+    """Whether a section lies at `path` inside the config class `cls` that may be left out."""
+    for key in path[:-1]:
+        fields = getattr(cls, "__pydantic_fields__", {})
+        if key not in fields:
+            return False
+        annotation = fields[key].annotation
+        sections = [c for c in (annotation, *get_args(annotation)) if _is_section(c)]
+        if not sections:
+            return False
+        cls = sections[0]
+    fields = getattr(cls, "__pydantic_fields__", {})
+    if path[-1] not in fields:
+        return False
+    members = get_args(fields[path[-1]].annotation)
+    return type(None) in members and any(_is_section(member) for member in members)
+
+
+def _is_section(candidate: object) -> bool:
+    return hasattr(candidate, "__pydantic_fields__")
 
 
 def nearest(word: str, known: Iterable[str]) -> str:

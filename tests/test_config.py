@@ -59,6 +59,35 @@ def test_overrides_apply_in_order_and_take_toml_or_text() -> None:
     assert (config.model.layers, config.features.normalisation) == (4, "utterance")
 
 
+def test_optional_section_is_taken_out_and_put_in_again() -> None:
+    sections = ["training.consistency.weight=0.3", "augmentation.spec_augment.time_masks=3"]
+    config = load_config(_SMALL, [*sections, "training.consistency=none"])
+    assert config.training.consistency is None
+    assert config.augmentation.spec_augment is not None
+    assert load_config(_SMALL, [*sections, "training.consistency=none", sections[0]]) == (
+        load_config(_SMALL, sections)
+    )
+    plain = load_config(_SMALL, ["augmentation.spec_augment=none"])
+    assert plain.augmentation.spec_augment is None
+
+
+def test_none_stays_a_word_where_no_section_is_optional() -> None:
+    words = ["training.averaging=none", "training.ema_decay=0", "training.averaged_epochs=0"]
+    assert load_config(_SMALL, words).training.averaging == "none"
+    with pytest.raises(ValueError, match=r"model\.subsampling"):
+        load_config(_SMALL, ["model.subsampling=none"])
+
+
+def test_another_encoder_keeps_what_it_shares_with_the_former() -> None:
+    former = load_config(_SMALL, ["model.width=72", "model.heads=4"])
+    with pytest.raises(ValueError, match=r"model\.kernel_frames: expected a known key"):
+        load_config(_SMALL, ["model.encoder=transformer", "model.kernel_frames=5"])
+    config = load_config(_SMALL, ["model.width=72", "model.heads=4", "model.encoder=transformer"])
+    assert (config.model.encoder, config.model.width) == ("transformer", 72)
+    assert config.model.attention == former.model.attention
+    assert not hasattr(config.model, "kernel_frames")
+
+
 @pytest.mark.parametrize(
     ("override", "message"),
     [
