@@ -14,7 +14,7 @@ from lightning.fabric import Fabric
 from asr.config import ExperimentConfig
 from asr.data.loader import ResumableLoader
 from asr.training.config import TrainingConfig
-from asr.training.engine import launch
+from asr.training.engine import decide_precision, launch
 from asr.training.learner import Learner
 from asr.training.metrics import MetricsWindow
 from asr.training.objective import TrainingBatch
@@ -96,6 +96,7 @@ def dry_run(config: ExperimentConfig, out: Path, *, init: Path | None = None) ->
     fabric = launch(config.training)
     with _scratch(out, fabric) as folder:
         experiment = open_on_main_process(config, folder, fabric=fabric, resume=False, init=init)
+        decide_precision(fabric, config.training, former=None)
         parts = recogniser_parts(config, fabric, experiment, True)
         probe_memory(parts.learner, parts.largest_batch(), device=fabric.device)
         batches = _forever(parts.loader)

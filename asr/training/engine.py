@@ -5,6 +5,7 @@ import time
 
 import torch
 from lightning.fabric import Fabric
+from lightning.fabric.plugins.precision import MixedPrecision
 from lightning.fabric.strategies.ddp import DDPStrategy
 from lightning.fabric.strategies.model_parallel import ModelParallelStrategy
 from lightning.fabric.strategies.strategy import Strategy
@@ -17,7 +18,6 @@ from asr.training.config import TrainingConfig
 
 logger = logging.getLogger(__name__)
 
-_PRECISION = {"float32": "32-true", "bfloat16": "bf16-mixed"}
 # Smaller branches travel with the rest: small messages cost more than they save.
 _SHARDED_PARAMETERS = 1_000_000
 # Memory traffic of a training step is less in bfloat16, which pays for somewhat slower products.
@@ -49,38 +49,72 @@ def launch(config: TrainingConfig) -> Fabric:
     # Lightning tells how many processes it has found; the log of training does not need it.
     for name in ("lightning.fabric", "lightning.pytorch"):
         logging.getLogger(name).setLevel(logging.WARNING)
-    precision = config.precision
-    if precision == "auto":
-        precision = "bfloat16" if _bfloat16_pays(accelerator) else "float32"
     fabric = Fabric(
         accelerator=accelerator,
         devices=config.devices,
         num_nodes=config.nodes,
         strategy=_strategy(config),
-        precision=_PRECISION[precision],  # type: ignore[arg-type]
     )
     fabric.launch()
     if not fabric.is_global_zero:
         logging.getLogger("asr").setLevel(logging.ERROR)
     if config.threads:
         torch.set_num_threads(config.threads)
-    if config.precision == "auto":
-        logger.info("precision: %s, the faster one here", precision)
-    elif precision == "bfloat16" and not _bfloat16_pays(accelerator):
-        logger.warning(
-            "bfloat16 is slower than float32 on this processor; training.precision=auto takes the "
-            "faster one"
-        )
     return fabric
 
 
-def _bfloat16_pays(accelerator: str) -> bool:
+def decide_precision(fabric: Fabric, config: TrainingConfig, *, former: str | None) -> str:
+    """Precision of the model's large products, the same on all processes.
+
+    The main process decides and tells the others. Nothing is in that precision before.
+
+    Args:
+        fabric: The launched engine; its precision is set.
+        config: The training section.
+        former: What the experiment was trained in so far; None where it begins, or where version
+            0.1.0 recorded nothing. With `auto` it is kept, whatever is faster here.
+
+    Returns:
+        "float32" or "bfloat16".
+    """
+    decided: str = fabric.broadcast(
+        _decide(config, fabric.device.type, former) if fabric.is_global_zero else ""
+    )
+    if decided == "bfloat16":
+        fabric.strategy.precision = MixedPrecision("bf16-mixed", device=fabric.device.type)
+    return decided
+
+
+def _decide(config: TrainingConfig, device_type: str, former: str | None) -> str:
+    if config.precision == "float32":
+        return config.precision
+    faster = "bfloat16" if _bfloat16_pays(device_type) else "float32"
+    if config.precision == "bfloat16":
+        if faster != "bfloat16":
+            logger.warning(
+                "bfloat16 is slower than float32 on this processor; training.precision=auto takes "
+                "the faster one"
+            )
+        return config.precision
+    if former is None:
+        logger.info("precision: %s, the faster one here", faster)
+        return faster
+    if former != faster:
+        logger.warning(
+            "precision: %s, as this experiment was trained so far; here %s would be chosen",
+            former,
+            faster,
+        )
+    return former
+
+
+def _bfloat16_pays(device_type: str) -> bool:
     """Whether training in bfloat16 is the faster way on this machine.
 
     AMX multiplies bfloat16 four times as fast as float32, AVX-512 alone at half its speed, and a
     processor with neither dozens of times slower.
     """
-    if accelerator == "cuda":
+    if device_type == "cuda":
         return bool(torch.cuda.is_bf16_supported(including_emulation=False))
     return _product_seconds(torch.bfloat16) <= _SLOW * _product_seconds(torch.float32)
 

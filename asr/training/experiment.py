@@ -1,11 +1,13 @@
 """The experiment folder: what lies where, how it begins, and what a resumed run must share."""
 
+import csv
 import hashlib
 import json
 import logging
 import platform
 import subprocess
 import sys
+from datetime import UTC, datetime
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
@@ -18,6 +20,7 @@ from asr.files import TOKENIZER_FILE, Experiment, write_atomically
 from asr.tokens.normaliser import NORMALISER_VERSION
 from asr.tokens.tokenizer import Tokenizer
 from asr.training.checkpoint import latest_checkpoint
+from asr.training.config import TrainingConfig
 
 logger = logging.getLogger(__name__)
 
@@ -36,6 +39,8 @@ _FREE = {
 }
 # The cosine is laid out over all steps; the other schedule does not know where the end is.
 _FREE_WITHOUT_COSINE = {"training.epochs", "training.max_steps"}
+# What version 0.1.0 recorded of the first start, beside what belongs to the experiment.
+_OF_A_START = ("command", "commit", "versions", "hardware")
 _PACKAGES = (
     "attune-asr",
     "torch",
@@ -83,6 +88,9 @@ def open_experiment(
     if experiment.provenance.is_file():
         if _has_trained(experiment):
             _check_same_run(experiment, config, record)
+            if finished_step(experiment, config.training) is None:
+                _check_can_go_on(experiment)
+                save_config(config, experiment.config)
             return experiment
         record["init"] = record["init"] or read_provenance(experiment)["init"]
     if resume:
@@ -102,8 +110,14 @@ def open_experiment(
 
 
 def read_provenance(experiment: Experiment) -> dict[str, Any]:
-    """The record of how the experiment came about."""
+    """The record of how the experiment came about.
+
+    Version 0.1.0 counted the starts and described the first alone: the others are empty then.
+    """
     record: dict[str, Any] = json.loads(experiment.provenance.read_text(encoding="utf-8"))
+    if isinstance(record["starts"], int):
+        first = {name: record.pop(name) for name in _OF_A_START if name in record}
+        record["starts"] = [first, *({} for _ in range(record["starts"] - 1))]
     return record
 
 
@@ -147,7 +161,39 @@ def _check_same_run(
             f"expected the data that {experiment.root} was begun with, found other content in "
             f"{_changed_files(former, record)}; give the same manifests and tokenizer or start anew"
         )
-    save_config(config, experiment.config)
+
+
+def _check_can_go_on(experiment: Experiment) -> None:
+    if latest_checkpoint(experiment.checkpoints) is None:
+        raise ValueError(
+            f"expected a checkpoint in {experiment.checkpoints} to go on from, found weights "
+            f"alone; begin with them in another folder by --init {experiment.root}"
+        )
+
+
+def finished_step(experiment: Experiment, config: TrainingConfig) -> int | None:
+    """Steps of a finished experiment of which weights and metrics are left, but no checkpoint.
+
+    Args:
+        experiment: The folder.
+        config: The section that says where training ends.
+
+    Returns:
+        The steps done; None where training has not reached its end, or a checkpoint says more.
+    """
+    if latest_checkpoint(experiment.checkpoints) is not None:
+        return None
+    if not (experiment.weights.is_file() and experiment.metrics.is_file()):
+        return None
+    with experiment.metrics.open(encoding="utf-8", newline="") as stream:
+        rows = list(csv.DictReader(stream))
+    # The row of a validation is the last of its epoch.
+    if not rows or not rows[-1].get("validation_loss"):
+        return None
+    step, epoch = int(rows[-1]["step"]), int(rows[-1]["epoch"])
+    by_epochs = 0 < config.epochs <= epoch
+    by_steps = 0 < config.max_steps <= step
+    return step if by_epochs or by_steps else None
 
 
 def _changed_files(former: dict[str, Any], record: dict[str, Any]) -> str:
@@ -185,34 +231,72 @@ def _provenance(config: AnyExperimentConfig, init: Path | None) -> dict[str, Any
                 "`asr tokenize`"
             )
     return {
-        "command": sys.argv,
-        "commit": _commit(),
-        "versions": {"python": platform.python_version()}
-        | {name: version(name) for name in _PACKAGES}
-        | {"normaliser": NORMALISER_VERSION},
-        "hardware": _hardware(),
         "corpus_sha256": {
             name: hashlib.sha256(path.read_bytes()).hexdigest() for name, path in files.items()
         },
         "seed": config.training.seed,
         "init": None if init is None else str(init.absolute()),
         "hours": 0.0,
-        "starts": 0,
+        "starts": [],
     }
 
 
-def _commit() -> str | None:
-    """The commit of the working folder, `-dirty` where files differ; None outside of git."""
+def start_record(*, step: int, precision: str, device: str, processes: int) -> dict[str, Any]:
+    """Provenance of one start of training.
+
+    Args:
+        step: Optimizer steps done before it.
+        precision: What was decided, "float32" or "bfloat16".
+        device: Where the main process runs.
+        processes: Processes that train together.
+    """
+    return {
+        "time": datetime.now(UTC).isoformat(timespec="seconds"),
+        "step": step,
+        "command": sys.argv,
+        "commit": package_commit(Path(__file__).parents[1]),
+        "versions": {"python": platform.python_version()}
+        | {name: version(name) for name in _PACKAGES}
+        | {"normaliser": NORMALISER_VERSION},
+        "hardware": _hardware(),
+        "precision": precision,
+        "device": device,
+        "processes": processes,
+    }
+
+
+def decided_precision(experiment: Experiment) -> str | None:
+    """The precision that the experiment's last start trained in; None where none is recorded."""
+    starts = read_provenance(experiment)["starts"]
+    found: str | None = starts[-1].get("precision") if starts else None
+    return found
+
+
+def package_commit(package: Path) -> str | None:
+    """The commit of the package's own source, `-dirty` where files differ.
+
+    Args:
+        package: The folder of the package.
+
+    Returns:
+        None where git does not keep the package's files, as for an installed wheel.
+    """
+    describe = ["describe", "--always", "--dirty", "--abbrev=40", "--exclude=*"]
     try:
-        done = subprocess.run(
-            ["git", "describe", "--always", "--dirty", "--abbrev=40", "--exclude=*"],
-            capture_output=True,
-            text=True,
-            check=True,
-            timeout=10,
-        )
+        _git(package, "ls-files", "--error-unmatch", "__init__.py")
+        return _git(package, *describe)
     except (OSError, subprocess.SubprocessError):
         return None
+
+
+def _git(folder: Path, *arguments: str) -> str:
+    done = subprocess.run(
+        ["git", "-C", str(folder), *arguments],
+        capture_output=True,
+        text=True,
+        check=True,
+        timeout=10,
+    )
     return done.stdout.strip()
 
 

@@ -20,8 +20,15 @@ from asr.tokens.tokenizer import Tokenizer
 from asr.training.checkpoint import TrainingProgress, latest_checkpoint, load_checkpoint
 from asr.training.config import TrainingConfig
 from asr.training.data import TrainingData, load_data, load_normalisation
-from asr.training.engine import launch
-from asr.training.experiment import open_experiment, read_provenance, write_provenance
+from asr.training.engine import decide_precision, launch
+from asr.training.experiment import (
+    decided_precision,
+    finished_step,
+    open_experiment,
+    read_provenance,
+    start_record,
+    write_provenance,
+)
 from asr.training.initialise import initialise_from
 from asr.training.learner import Learner
 from asr.training.loop import TrainingLoop
@@ -92,6 +99,9 @@ def run_training(
     """
     fabric = launch(config.training)
     experiment = open_on_main_process(config, out, fabric=fabric, resume=resume, init=init)
+    done = finished_step(experiment, config.training)
+    if done is not None:
+        return TrainingOutcome(signal=None, already_finished=True, step=done)
     newest = latest_checkpoint(experiment.checkpoints)
     checkpoint = None if newest is None else load_checkpoint(newest)
     if checkpoint is not None:
@@ -100,6 +110,8 @@ def run_training(
             return TrainingOutcome(
                 signal=None, already_finished=True, step=checkpoint.progress.step
             )
+    former = None if checkpoint is None else decided_precision(experiment)
+    precision = decide_precision(fabric, config.training, former=former)
     parts = build(fabric, experiment, checkpoint is None)
     learner = parts.learner
     logger.info(
@@ -125,7 +137,17 @@ def run_training(
         experiment=experiment,
         progress=progress,
     )
-    received = _run(loop, experiment, progress, fabric=fabric, parameters=learner.parameters)
+    if fabric.is_global_zero:
+        start = start_record(
+            step=progress.step,
+            precision=precision,
+            device=str(fabric.device),
+            processes=fabric.world_size,
+        )
+        record = read_provenance(experiment)
+        changes = {"starts": [*record["starts"], start], "parameters": learner.parameters}
+        write_provenance(experiment, record | changes)
+    received = _run(loop, experiment, progress, fabric=fabric)
     return TrainingOutcome(signal=received, already_finished=False, step=progress.step)
 
 
@@ -172,18 +194,10 @@ def open_on_main_process(
 
 
 def _run(
-    loop: TrainingLoop,
-    experiment: Experiment,
-    progress: TrainingProgress,
-    *,
-    fabric: Fabric,
-    parameters: int,
+    loop: TrainingLoop, experiment: Experiment, progress: TrainingProgress, *, fabric: Fabric
 ) -> int | None:
     if not fabric.is_global_zero:
         return loop.run(None)
-    record = read_provenance(experiment)
-    changes = {"starts": record["starts"] + 1, "parameters": parameters}
-    write_provenance(experiment, record | changes)
     with MetricsWriter(
         experiment.metrics, experiment.events, rows=progress.metrics_rows, step=progress.step
     ) as metrics:

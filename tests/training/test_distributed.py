@@ -2,6 +2,7 @@
 
 import csv
 import subprocess
+import sys
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 
@@ -13,15 +14,18 @@ from torch.distributed.device_mesh import DeviceMesh, init_device_mesh
 from torch.distributed.fsdp import fully_shard
 from torch.distributed.tensor import DTensor
 
+import asr
 from asr.config import ExperimentConfig, load_config
 from asr.ctc import build_model, ctc_losses
 from asr.data.manifest import read_manifest
 from asr.features.frontend import Frontend
 from asr.features.normalisation import Normalisation
+from asr.files import Experiment
 from asr.model.weights import read_weights
 from asr.tokens.tokenizer import Tokenizer
 from asr.training.averaging import ExponentialAverage
 from asr.training.checkpoint import latest_checkpoint, load_checkpoint
+from asr.training.experiment import read_provenance
 from asr.training.run import train
 from asr.training.sharding import (
     full_optimizer_state,
@@ -149,6 +153,40 @@ def test_two_processes_learn_what_one_does_from_twice_the_batches(
         figures = _figures(one, column)
         assert len(set(figures)) >= 3
         assert _figures(two, column) == pytest.approx(figures, rel=1e-4), column
+
+
+def test_two_processes_whose_timings_differ_agree_on_the_precision(
+    corpus: Path, tmp_path: Path, environment: dict[str, str]
+) -> None:
+    # Lightning starts the second process with this same script: bfloat16 is slow on it alone.
+    script = tmp_path / "asr"
+    script.write_text(
+        "import os, sys\n"
+        f"sys.path.insert(0, {str(Path(asr.__file__).parents[1])!r})\n"
+        "import torch\n"
+        "from asr.cli import main\n"
+        "from asr.training import engine\n"
+        "slow = 9.0 if os.environ.get('LOCAL_RANK', '0') == '1' else 1.0\n"
+        "engine._product_seconds = {torch.bfloat16: slow, torch.float32: 1.0}.get\n"
+        "decide = engine.decide_precision\n"
+        "def decided(*args, **settings):\n"
+        "    found = decide(*args, **settings)\n"
+        "    plugin = type(args[0].strategy.precision).__name__\n"
+        "    rank = args[0].global_rank\n"
+        f"    open({str(tmp_path)!r} + f'/rank{{rank}}', 'w').write(f'{{found}} {{plugin}}')\n"
+        "    return found\n"
+        "from asr.training import run\n"
+        "run.decide_precision = decided\n"
+        "if __name__ == '__main__':\n"
+        "    main()\n"
+    )
+    out = tmp_path / "exp"
+    settings = ["training.devices=2", "training.max_steps=1", "training.precision=auto"]
+    _train(corpus, out, settings, command=[sys.executable, str(script)], environment=environment)
+    found = [(tmp_path / f"rank{rank}").read_text() for rank in (0, 1)]
+    assert found == ["bfloat16 MixedPrecision"] * 2
+    (start,) = read_provenance(Experiment(out))["starts"]
+    assert (start["precision"], start["processes"]) == ("bfloat16", 2)
 
 
 @pytest.fixture

@@ -1,15 +1,14 @@
 import json
 import shutil
+import subprocess
 from collections.abc import Callable
-from importlib.metadata import version
 from pathlib import Path
 
 import pytest
 
 from asr.config import ExperimentConfig, load_config
 from asr.files import Experiment
-from asr.tokens.normaliser import NORMALISER_VERSION
-from asr.training.experiment import open_experiment, read_provenance
+from asr.training.experiment import open_experiment, package_commit, read_provenance
 
 LoadConfig = Callable[..., ExperimentConfig]
 
@@ -27,11 +26,32 @@ def test_folder_holds_config_tokenizer_and_provenance(
     record = read_provenance(experiment)
     assert record["seed"] == 1
     assert len(record["corpus_sha256"]["train"]) == 64
-    assert {"command", "commit", "hardware", "hours"} <= record.keys()
-    assert record["versions"]["attune-asr"] == version("attune-asr")
-    assert record["versions"]["torch"] == version("torch")
-    assert record["versions"]["lightning"] == version("lightning")
-    assert record["versions"]["normaliser"] == NORMALISER_VERSION
+    assert (record["starts"], record["hours"]) == ([], 0)
+
+
+def test_commit_is_that_of_the_packages_own_tree(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def git(*arguments: str) -> None:
+        subprocess.run(
+            ["git", "-c", "user.name=n", "-c", "user.email=e", "-C", str(tmp_path), *arguments],
+            check=True,
+            capture_output=True,
+        )
+
+    for name in ("kept", "installed"):
+        (tmp_path / name).mkdir()
+        (tmp_path / name / "__init__.py").touch()
+    git("init")
+    git("add", "kept")
+    git("commit", "-m", "m")
+    monkeypatch.chdir("/")
+    commit = package_commit(tmp_path / "kept")
+    assert commit is not None
+    assert len(commit) == 40
+    assert package_commit(tmp_path / "installed") is None
+    (tmp_path / "kept" / "__init__.py").write_text("changed = 1")
+    assert package_commit(tmp_path / "kept") == f"{commit}-dirty"
 
 
 def test_existing_folder_needs_resume(experiment: Experiment, load: LoadConfig) -> None:

@@ -1,9 +1,12 @@
 """`train` from end to end in one process."""
 
 import csv
+import json
 import logging
 import os
+import shutil
 from collections.abc import Callable
+from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +17,7 @@ import asr.recognizer
 from asr.config import ExperimentConfig
 from asr.files import Experiment
 from asr.model.weights import read_weights
+from asr.tokens.normaliser import NORMALISER_VERSION
 from asr.tokens.tokenizer import Tokenizer, train_tokenizer
 from asr.training import engine
 from asr.training.checkpoint import latest_checkpoint, load_checkpoint, save_checkpoint
@@ -48,7 +52,13 @@ def test_folder_of_a_run(load: LoadConfig, corpus: Path, tmp_path: Path) -> None
     record = read_provenance(Experiment(out))
     assert record["hours"] > 0
     assert record["parameters"] > 1000
-    assert record["starts"] == 1
+    (start,) = record["starts"]
+    assert (start["step"], start["precision"], start["processes"]) == (0, "bfloat16", 1)
+    assert start["versions"]["attune-asr"] == version("attune-asr")
+    assert start["versions"]["torch"] == version("torch")
+    assert start["versions"]["lightning"] == version("lightning")
+    assert start["versions"]["normaliser"] == NORMALISER_VERSION
+    assert {"command", "commit", "hardware", "time", "device"} <= start.keys()
     assert all(
         tensor.dtype != torch.bfloat16
         for tensor in read_weights(out / "model.safetensors").values()
@@ -84,6 +94,48 @@ def test_precision_fits_the_processor(
         assert "bfloat16" not in caplog.text
     else:
         assert logged in caplog.text
+
+
+def test_resume_keeps_the_precision_and_says_what_it_would_choose(
+    load: LoadConfig,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    out = tmp_path / "exp"
+    took = {torch.bfloat16: 1.0, torch.float32: 1.0}
+    monkeypatch.setattr(engine, "_product_seconds", took.get)
+    train(load("training.max_steps=1", "training.precision=auto"), out)
+    took[torch.bfloat16] = 9.0
+    with caplog.at_level(logging.WARNING):
+        train(load("training.max_steps=2", "training.precision=auto"), out, resume=True)
+    assert "precision: bfloat16, as this experiment was trained so far; here float32" in caplog.text
+    starts = read_provenance(Experiment(out))["starts"]
+    assert [(start["step"], start["precision"]) for start in starts] == [
+        (0, "bfloat16"),
+        (1, "bfloat16"),
+    ]
+
+
+def test_finished_experiment_without_checkpoints_stays_as_it_is(
+    load: LoadConfig, tmp_path: Path
+) -> None:
+    out = tmp_path / "exp"
+    step = train(load("training.epochs=1"), out).step
+    shutil.rmtree(out / "checkpoints")
+    # What 0.1.0 wrote: a count, and the first start's description beside it.
+    record = read_provenance(Experiment(out))
+    record |= record["starts"][0] | {"starts": 2}
+    (out / "provenance.json").write_text(json.dumps(record))
+    before = {path: path.read_bytes() for path in out.iterdir() if path.is_file()}
+    outcome = train(load("training.epochs=1", "training.log_every_steps=9"), out, resume=True)
+    assert (outcome.already_finished, outcome.step) == (True, step)
+    assert {path: path.read_bytes() for path in out.iterdir() if path.is_file()} == before
+    first, second = read_provenance(Experiment(out))["starts"]
+    assert first["commit"] == record["commit"]
+    assert second == {}
+    with pytest.raises(ValueError, match="found weights alone; begin with them in another folder"):
+        train(load("training.epochs=2"), out, resume=True)
 
 
 def test_loss_falls(load: LoadConfig, tmp_path: Path) -> None:
