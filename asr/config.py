@@ -2,6 +2,7 @@
 
 import tomllib
 from collections.abc import Mapping, Sequence
+from dataclasses import fields
 from pathlib import Path
 from typing import Annotated, Any, TypeVar
 
@@ -176,7 +177,7 @@ def _drop_settings_of_the_former(table: dict[str, Any], keys: list[str], value: 
     if keys[-1] == "kind":
         table.clear()
     elif keys == ["model", "encoder"] and value in ENCODERS:
-        known = ENCODERS[str(value)].config.__pydantic_fields__
+        known = {item.name for item in fields(ENCODERS[str(value)].config)}
         for name in [name for name in table if name not in known]:
             del table[name]
 
