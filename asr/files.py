@@ -2,7 +2,7 @@
 
 import contextlib
 import os
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Collection, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -112,7 +112,7 @@ def whole_or_absent(path: Path) -> Iterator[Path]:
     except BaseException as error:
         with contextlib.suppress(OSError):
             part.unlink(missing_ok=True)
-        if reason := _system_reason(error):
+        if reason := _system_reason(error, names=(None, str(part), str(path))):
             raise OSError(
                 f"expected to write {path}, found: {reason}; make room or give a place that can "
                 "be written (what was there before is intact)"
@@ -143,15 +143,16 @@ def first_line(error: BaseException) -> str:
     return (str(error).splitlines() or [type(error).__name__])[0]
 
 
-def _system_reason(error: BaseException) -> str | None:
-    """Why the operating system refused; None where the error is of another kind.
+def _system_reason(error: BaseException, *, names: Collection[str | None]) -> str | None:
+    """Why the operating system refused these files; None where the error is of another kind.
 
-    torch.save wraps the system's error into a RuntimeError.
+    torch.save wraps the system's error into a RuntimeError. What the content is made from may fail
+    to be read: such an error has another file's name, or no number.
     """
     cause: BaseException | None = error
     while cause is not None and not isinstance(cause, OSError):
         cause = cause.__context__ if isinstance(cause, RuntimeError) else None
-    if cause is None:
+    if cause is None or cause.errno is None or cause.filename not in names:
         return None
     return cause.strerror or first_line(cause)
 

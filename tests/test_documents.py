@@ -34,8 +34,8 @@ _CANNOT_RUN = {
     "recipes/librispeech/run.sh --corpus 100h": "downloads 6 GB",
     "recipes/librispeech/compare.sh": "hours on two cores",
     "recipes/librispeech/language_models.sh": "needs trained recognisers and a corpus of text",
-    "asr prepare librispeech-lm": "downloads 13 MB to 4 GB",
     "tools/setup.sh": "installs packages from the network",
+    "python -m tools.bench_step": "measures speed, alone on the machine",
 }
 # Where these run: a test or a script that names what it runs.
 _RUN_BY = {
@@ -50,6 +50,12 @@ _RUN_BY = {
     "asr score": "tests/cli/test_cli_score.py",
     "asr tokenize": "tests/cli/test_cli_tokenize.py",
     "asr train": "tests/compat/test_0_1_0.py",
+    "python -m asr.training.replay": "tests/training/test_replay.py",
+    "python -m tools.bench_length": "tests/test_bench_length.py",
+    "python -m tools.bench_peers": "tests/test_bench_peers.py",
+    "python -m tools.bench_streaming": "tests/test_bench_streaming.py",
+    "python -m tools.check_alignment": "tests/test_check_alignment.py",
+    "python -m tools.compare_results": "tests/test_compare_results.py",
     "recipes/librispeech/run.sh": "tools/test.sh",
     "tools/test.sh": ".ci/run",
 }

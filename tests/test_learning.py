@@ -8,7 +8,7 @@ import pytest
 import asr
 from asr.config import load_config
 from asr.data.corpora import CORPORA
-from asr.data.corpora.synthetic import generate
+from asr.data.corpora.synthetic.corpus import generate
 from asr.data.manifest import read_manifest, write_manifest
 from asr.scoring.report import score
 from asr.tokens.tokenizer import train_tokenizer

@@ -191,7 +191,7 @@ def test_the_wheel_holds_the_files_of_the_package(wheel: Path) -> None:
 def test_trains_decodes_and_scores_without_the_checkout(installed: Path, tmp_path: Path) -> None:
     where = _run([str(installed / "python"), "-c", "import asr; print(asr.__file__)"], tmp_path)
     assert Path(where.strip()).is_relative_to(installed.parent)
-    make = "from asr.data.corpora.synthetic import generate; from pathlib import Path; "
+    make = "from asr.data.corpora.synthetic.corpus import generate; from pathlib import Path; "
     make += "generate(Path('.'), train_seconds=30, dev_seconds=10, test_seconds=10, jobs=2)"
     _run([str(installed / "python"), "-c", make], tmp_path)
     command = str(installed / "asr")

@@ -14,7 +14,8 @@ from pathlib import Path
 
 import torch
 
-from asr.data.audio import AUDIO_SUFFIXES, audio_info
+from asr.data.audio import audio_info
+from asr.data.audio_containers import AUDIO_SUFFIXES
 from asr.data.loader import DataConfig, build_training_loader
 from asr.data.manifest import Utterance, read_manifest
 from asr.features.augmentation import AugmentationConfig, WaveformAugment

@@ -243,7 +243,7 @@ def _add(sources: dict[str, AudioInput], found: Iterable[tuple[str, AudioInput]]
 
 
 def _expand(path: Path) -> Iterator[tuple[str, AudioInput]]:
-    from asr.data.audio import AUDIO_SUFFIXES
+    from asr.data.audio_containers import AUDIO_SUFFIXES
 
     if path.suffix == _MANIFEST_SUFFIX:
         for utterance in read_manifest(path):

@@ -104,7 +104,7 @@ def _synthetic(
         int, typer.Option("--jobs", min=1, help="Processes; by default one a core.")
     ] = _CPUS,
 ) -> None:
-    from asr.data.corpora.synthetic import generate
+    from asr.data.corpora.synthetic.corpus import generate
 
     names = _names(splits, option="--splits", download=False, mirror=None)
     summary = generate(root, seed=seed, jobs=jobs)

@@ -11,11 +11,10 @@ import soundfile
 import torch
 from torch import Tensor
 
-from asr.data.audio_containers import check_container
+from asr.data.audio_containers import AudioError, check_container
 from asr.data.json_lines import is_unicode
 from asr.data.resampling import BlockResampler, check_rates, group_samples
 
-AUDIO_SUFFIXES = frozenset({".flac", ".wav", ".mp3", ".ogg", ".opus"})
 SAMPLE_RATE_HZ = 16000
 """Rate of audio that is read, unless another is asked for."""
 
@@ -25,10 +24,6 @@ _READ_FRAMES = 1 << 22
 _ROUNDING_SECONDS = 0.01
 # What libsndfile says of a FLAC stream whose header leaves the length open.
 _UNKNOWN_FRAMES = (1 << 63) - 1
-
-
-class AudioError(ValueError):
-    """An audio file that cannot be used; the message is one line and names the file."""
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -4,6 +4,13 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import BinaryIO
 
+AUDIO_SUFFIXES = frozenset({".flac", ".wav", ".mp3", ".ogg", ".opus"})
+
+
+class AudioError(ValueError):
+    """An audio file that cannot be used; the message is one line and names the file."""
+
+
 # RFC 3533: the largest Ogg page.
 _MAX_OGG_PAGE_BYTES = 65307
 _OGG_FIRST_PAGE_FLAG = 0x02

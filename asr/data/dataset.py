@@ -12,7 +12,8 @@ from torch import Tensor
 from torch.nn.utils.rnn import pad_sequence
 from torch.utils.data import Dataset
 
-from asr.data.audio import AudioError, read_audio
+from asr.data.audio import read_audio
+from asr.data.audio_containers import AudioError
 from asr.data.batch import Batch
 from asr.data.manifest import Utterance
 

@@ -5,7 +5,7 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 
-from asr.data.audio import AudioError, validate_audio
+from asr.data.audio_containers import AudioError
 from asr.data.manifest import Utterance, total_seconds, write_manifest
 
 ValidationProgress = Callable[[str, int, int], None]
@@ -171,6 +171,9 @@ def _split_duplicates(items: Iterable[Candidate]) -> tuple[list[Candidate], list
 
 
 def _validate_one(item: Candidate) -> Utterance | BrokenItem:
+    # torch comes with it, which the help of the command line does without.
+    from asr.data.audio import validate_audio
+
     try:
         info = validate_audio(
             item.audio_filepath,

@@ -16,7 +16,7 @@ from types import FrameType
 import torch
 from torch.utils.data import DataLoader
 
-from asr.data.audio import AudioError
+from asr.data.audio_containers import AudioError
 from asr.data.batch import Batch
 from asr.data.dataset import BrokenExample, Example, SpeechDataset, collate
 

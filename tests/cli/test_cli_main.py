@@ -59,7 +59,7 @@ def test_help_of_a_command_says_what_it_and_each_option_does(name: str) -> None:
     for parameter in command.params:
         assert getattr(parameter, "help", None), f"asr {name}: {parameter.name}"
         for option in parameter.opts:
-            if option.startswith("--"):
+            if option.startswith("--") and not getattr(parameter, "hidden", False):
                 assert option in result.output
 
 

@@ -114,9 +114,6 @@ def test_finished_weights_start_another_experiment(
     assert math.isfinite(row["validation_loss"])
 
 
-@pytest.mark.xfail(
-    strict=True, reason="without checkpoints, a finished experiment is begun again at step 0"
-)
 def test_resume_of_a_finished_experiment_has_nothing_to_do(
     tones: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:

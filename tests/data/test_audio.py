@@ -6,7 +6,8 @@ import pytest
 import soundfile
 import torch
 
-from asr.data.audio import AudioError, audio_blocks, audio_info, read_audio, validate_audio
+from asr.data.audio import audio_blocks, audio_info, read_audio, validate_audio
+from asr.data.audio_containers import AudioError
 from tests.data.audio_files import FORMATS, tone, write
 
 

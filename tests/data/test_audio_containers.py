@@ -4,8 +4,8 @@ import numpy as np
 import pytest
 import soundfile
 
-from asr.data.audio import AudioError, audio_info, read_audio, validate_audio
-from asr.data.audio_containers import check_container
+from asr.data.audio import audio_info, read_audio, validate_audio
+from asr.data.audio_containers import AudioError, check_container
 from tests.data.audio_files import FORMATS, tone, without_header, write, write_mp3
 
 

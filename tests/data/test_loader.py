@@ -11,7 +11,7 @@ import pytest
 import soundfile
 import torch
 
-from asr.data.audio import AudioError
+from asr.data.audio_containers import AudioError
 from asr.data.batch import Batch
 from asr.data.loader import (
     DataConfig,

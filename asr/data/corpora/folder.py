@@ -3,7 +3,7 @@
 import logging
 from pathlib import Path
 
-from asr.data.audio import AUDIO_SUFFIXES
+from asr.data.audio_containers import AUDIO_SUFFIXES
 from asr.data.folders import files_below
 from asr.data.validation import (
     BrokenItem,

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from asr.data.audio import AUDIO_SUFFIXES
+from asr.data.audio_containers import AUDIO_SUFFIXES
 from asr.data.corpora.base import Corpus
 from asr.data.download import (
     ArchiveError,

@@ -11,7 +11,7 @@ import soundfile
 from typer.testing import CliRunner
 
 from asr.cli.prepare import app
-from asr.data.corpora.synthetic import SyntheticSummary, generate
+from asr.data.corpora.synthetic.corpus import SyntheticSummary, generate
 from asr.data.manifest import read_manifest
 
 pytest.importorskip("espeakng_loader", reason="the extra `synthetic` is not installed")

@@ -5,11 +5,8 @@ from dataclasses import replace
 from pathlib import Path
 
 from asr.data.corpora.librispeech import LIBRISPEECH
-from asr.data.corpora.synthetic.corpus import SplitSummary, SyntheticSummary, generate
 from asr.data.corpora.synthetic.voices import SPLITS
 from asr.data.download import DownloadProgress
-
-__all__ = ["SYNTHETIC", "SplitSummary", "SyntheticSummary", "generate"]
 
 
 def _make(
@@ -27,6 +24,9 @@ def _make(
             f"expected splits among {', '.join(names)} and no mirror, found "
             f"{', '.join(unknown) or mirror}; the corpus is made on the spot"
         )
+    # It computes with torch, which the help of the command line does without.
+    from asr.data.corpora.synthetic.corpus import generate
+
     generate(root)
 
 
