@@ -321,6 +321,7 @@ def test_language_models_are_added_and_tuned_in_turn(tmp_path: Path, calls: Path
     assert result.stdout.splitlines() == [f"{name}: --lm-weight 1" for name in systems[2:]]
 
 
+@pytest.mark.slow
 def test_common_voice_from_a_folder_to_a_tokenizer(tmp_path: Path, calls: Path) -> None:
     _program(tmp_path / ".venv/bin/asr", f'exec {sys.executable} -m asr "$@"')
     tree = common_voice_tree(tmp_path / "in", clips=8)

@@ -155,6 +155,7 @@ def test_two_processes_learn_what_one_does_from_twice_the_batches(
         assert _figures(two, column) == pytest.approx(figures, rel=1e-4), column
 
 
+@pytest.mark.slow
 def test_two_processes_whose_timings_differ_agree_on_the_precision(
     corpus: Path, tmp_path: Path, environment: dict[str, str]
 ) -> None:
