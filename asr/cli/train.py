@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 
@@ -38,6 +38,14 @@ def train(
         Path | None,
         typer.Option(metavar="EXP", help="Experiment folder whose weights to start from."),
     ] = None,
+    init_statistics: Annotated[
+        Literal["keep", "estimate"] | None,
+        typer.Option(
+            help="Feature statistics with --init. keep: those that its weights were trained with; "
+            "estimate: those of the new training data.",
+            show_default="keep; estimate where EXP has none or other [features]",
+        ),
+    ] = None,
     dry_run: Annotated[
         bool,
         typer.Option(
@@ -56,15 +64,18 @@ def train(
     from asr.training.dry_run import dry_run as try_training
     from asr.training.run import train as run_training
 
+    if init_statistics is not None and init is None:
+        raise typer.BadParameter("expected --init with --init-statistics, found none; add --init")
     loaded = load_config(config, overrides or [])
     if dry_run:
         if resume:
             raise typer.BadParameter("expected --dry-run or --resume, found both; leave one out")
-        found = try_training(loaded, out, init=init)
+        found = try_training(loaded, out, init=init, init_statistics=init_statistics)
         if found is not None:
             typer.echo(found.summary())
         return
-    report_outcome(run_training(loaded, out, resume=resume, init=init), out)
+    outcome = run_training(loaded, out, resume=resume, init=init, init_statistics=init_statistics)
+    report_outcome(outcome, out)
 
 
 def report_outcome(outcome: TrainingOutcome, out: Path) -> None:

@@ -3,6 +3,7 @@
 import math
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 
 import torch
 from lightning.fabric import Fabric
@@ -23,7 +24,7 @@ from asr.features.augmentation import WaveformAugment
 from asr.features.base import FrontendConfig
 from asr.features.frontend import build_features
 from asr.features.normalisation import Normalisation, estimate_normalisation
-from asr.files import Experiment
+from asr.files import Experiment, write_atomically
 from asr.tokens.normaliser import normalise
 from asr.tokens.tokenizer import Tokenizer
 
@@ -117,11 +118,40 @@ def load_normalisation(
     experiment: Experiment,
     *,
     fabric: Fabric,
+    begins: bool = True,
+    keep_from: Path | None = None,
 ) -> Normalisation | None:
-    """Statistics of the experiment; estimated on the main process where there are none yet."""
+    """Feature statistics of an experiment; where training begins, the main process makes them.
+
+    Args:
+        config: The section `[features]`.
+        utterances: What is trained on.
+        experiment: The folder that holds them.
+        fabric: Lightning's launched engine.
+        begins: Whether training begins, so that there may be none yet.
+        keep_from: Experiment to copy them from; None to estimate them on `utterances`.
+
+    Returns:
+        The statistics; None with normalisation by utterance.
+
+    Raises:
+        FileNotFoundError: There are none, although training goes on.
+        ValueError: The file is damaged, or there is no feature frame.
+    """
     if config.normalisation != "global":
         return None
-    if fabric.is_global_zero and not experiment.normalisation.is_file():
+    missing = not experiment.normalisation.is_file()
+    if missing and not begins:
+        raise FileNotFoundError(
+            f"expected the feature statistics of the training at {experiment.normalisation}, found "
+            "no file; copy it back, as others would make the weights worthless"
+        )
+    # Other processes may look only after the main one has written.
+    fabric.barrier()
+    if fabric.is_global_zero and missing and keep_from is not None:
+        content = Experiment(keep_from).normalisation.read_bytes()
+        write_atomically(experiment.normalisation, lambda stream: stream.write(content))
+    elif fabric.is_global_zero and missing:
         stride = math.ceil(len(utterances) / _NORMALISATION_UTTERANCES)
         statistics = estimate_normalisation(_raw_features(config, utterances[::stride]))
         statistics.save(experiment.normalisation)

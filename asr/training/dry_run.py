@@ -15,6 +15,7 @@ from asr.config import ExperimentConfig
 from asr.data.loader import ResumableLoader
 from asr.training.config import TrainingConfig
 from asr.training.engine import decide_precision, launch
+from asr.training.initialise import InitStatistics
 from asr.training.learner import Learner
 from asr.training.metrics import MetricsWindow
 from asr.training.objective import TrainingBatch
@@ -76,7 +77,13 @@ class DryRun:
         return "\n".join(f"{name:18}{value}" for name, value in rows.items())
 
 
-def dry_run(config: ExperimentConfig, out: Path, *, init: Path | None = None) -> DryRun | None:
+def dry_run(
+    config: ExperimentConfig,
+    out: Path,
+    *,
+    init: Path | None = None,
+    init_statistics: InitStatistics | None = None,
+) -> DryRun | None:
     """Dry run of a training: the largest batch, then a few batches, and nothing is kept.
 
     Args:
@@ -84,6 +91,7 @@ def dry_run(config: ExperimentConfig, out: Path, *, init: Path | None = None) ->
         out: The experiment folder that training would write. It is not touched; what must be
             written meanwhile lies beside it and is removed.
         init: Experiment or bundle whose weights come first; None for random ones.
+        init_statistics: Feature statistics to take with `init`; None to keep its own if possible.
 
     Returns:
         What was found; None on all processes but the main one.
@@ -95,7 +103,14 @@ def dry_run(config: ExperimentConfig, out: Path, *, init: Path | None = None) ->
     """
     fabric = launch(config.training)
     with _scratch(out, fabric) as folder:
-        experiment = open_on_main_process(config, folder, fabric=fabric, resume=False, init=init)
+        experiment = open_on_main_process(
+            config,
+            folder,
+            fabric=fabric,
+            resume=False,
+            init=init,
+            init_statistics=init_statistics,
+        )
         decide_precision(fabric, config.training, former=None)
         parts = recogniser_parts(config, fabric, experiment, True)
         probe_memory(parts.learner, parts.largest_batch(), device=fabric.device)

@@ -15,12 +15,13 @@ from typing import Any
 import torch
 from pydantic import TypeAdapter
 
-from asr.config import AnyExperimentConfig, load_config_as, save_config
+from asr.config import AnyExperimentConfig, ExperimentConfig, load_config_as, save_config
 from asr.files import TOKENIZER_FILE, Experiment, write_atomically
 from asr.tokens.normaliser import NORMALISER_VERSION
 from asr.tokens.tokenizer import Tokenizer
 from asr.training.checkpoint import latest_checkpoint
 from asr.training.config import TrainingConfig
+from asr.training.initialise import InitStatistics, choose_statistics
 
 logger = logging.getLogger(__name__)
 
@@ -53,7 +54,12 @@ _PACKAGES = (
 
 
 def open_experiment(
-    config: AnyExperimentConfig, out: Path, *, resume: bool, init: Path | None
+    config: AnyExperimentConfig,
+    out: Path,
+    *,
+    resume: bool,
+    init: Path | None,
+    init_statistics: InitStatistics | None = None,
 ) -> Experiment:
     """Begin an experiment folder, or check that one can be resumed.
 
@@ -62,6 +68,7 @@ def open_experiment(
         out: The folder.
         resume: Whether the folder may be there already.
         init: Where the first weights come from; None for random ones.
+        init_statistics: Feature statistics to take with them; None to keep theirs where possible.
 
     Returns:
         The folder's paths; config, tokenizer and provenance are written.
@@ -69,7 +76,7 @@ def open_experiment(
     Raises:
         FileNotFoundError: A manifest or the tokenizer is missing.
         ValueError: The folder is there without `resume`, or holds training with another config or
-            corpus.
+            corpus, or feature statistics cannot be kept as asked.
         OSError: The folder cannot be written.
     """
     experiment = Experiment(out)
@@ -84,7 +91,7 @@ def open_experiment(
             f"expected a new folder, found {out}; continue it with --resume or give another --out"
         )
     tokenizer = Tokenizer.load(Path(str(config.data.tokenizer)))
-    record = _provenance(config, init)
+    record = _provenance(config, init, init_statistics)
     if experiment.provenance.is_file():
         if _has_trained(experiment):
             _check_same_run(experiment, config, record)
@@ -93,6 +100,11 @@ def open_experiment(
                 save_config(config, experiment.config)
             return experiment
         record["init"] = record["init"] or read_provenance(experiment)["init"]
+    first = record["init"]
+    if first is not None and isinstance(config, ExperimentConfig):
+        first["statistics"] = choose_statistics(
+            config.features, Path(first["experiment"]), asked=first["asked_statistics"]
+        )
     if resume:
         logger.info("nothing to resume in %s: training begins", out)
     try:
@@ -112,12 +124,17 @@ def open_experiment(
 def read_provenance(experiment: Experiment) -> dict[str, Any]:
     """The record of how the experiment came about.
 
-    Version 0.1.0 counted the starts and described the first alone: the others are empty then.
+    Version 0.1.0 counted the starts and described the first alone: the others are empty then. It
+    named the experiment of the first weights alone.
     """
     record: dict[str, Any] = json.loads(experiment.provenance.read_text(encoding="utf-8"))
     if isinstance(record["starts"], int):
         first = {name: record.pop(name) for name in _OF_A_START if name in record}
         record["starts"] = [first, *({} for _ in range(record["starts"] - 1))]
+    if isinstance(record["init"], str):
+        # Statistics were always estimated before they could be kept.
+        taken = "estimate" if experiment.normalisation.is_file() else None
+        record["init"] = _init_record(record["init"], None) | {"statistics": taken}
     return record
 
 
@@ -150,16 +167,29 @@ def _check_same_run(
             f"the stored ones or start anew (a resumed run may change {', '.join(sorted(free))})"
         )
     former = read_provenance(experiment)
-    if record["init"] not in (None, former["init"]):
-        raise ValueError(
-            f"expected no other first weights than {former['init'] or 'random ones'} for "
-            f"{experiment.root}, which has begun, found {record['init']}; leave --init out or "
-            "start anew"
-        )
+    _check_same_init(experiment, former["init"], record["init"])
     if former["corpus_sha256"] != record["corpus_sha256"]:
         raise ValueError(
             f"expected the data that {experiment.root} was begun with, found other content in "
             f"{_changed_files(former, record)}; give the same manifests and tokenizer or start anew"
+        )
+
+
+def _check_same_init(
+    experiment: Experiment, former: dict[str, Any] | None, now: dict[str, Any] | None
+) -> None:
+    if now is None:
+        return
+    if former is None or former["experiment"] != now["experiment"]:
+        raise ValueError(
+            "expected no other first weights than "
+            f"{'random ones' if former is None else former['experiment']} for {experiment.root}, "
+            f"which has begun, found {now['experiment']}; leave --init out or start anew"
+        )
+    if now["asked_statistics"] not in (None, former["statistics"]):
+        raise ValueError(
+            f"expected --init-statistics {former['statistics']} for {experiment.root}, which has "
+            f"begun, found {now['asked_statistics']}; leave the option out or start anew"
         )
 
 
@@ -217,7 +247,9 @@ def _flat(config: AnyExperimentConfig) -> dict[str, object]:
     return flat
 
 
-def _provenance(config: AnyExperimentConfig, init: Path | None) -> dict[str, Any]:
+def _provenance(
+    config: AnyExperimentConfig, init: Path | None, init_statistics: InitStatistics | None
+) -> dict[str, Any]:
     tokenizer = Path(str(config.data.tokenizer))
     files = {
         "train": Path(str(config.data.train)),
@@ -235,9 +267,18 @@ def _provenance(config: AnyExperimentConfig, init: Path | None) -> dict[str, Any
             name: hashlib.sha256(path.read_bytes()).hexdigest() for name, path in files.items()
         },
         "seed": config.training.seed,
-        "init": None if init is None else str(init.absolute()),
+        "init": None if init is None else _init_record(str(init.absolute()), init_statistics),
         "hours": 0.0,
         "starts": [],
+    }
+
+
+def _init_record(experiment: str, asked_statistics: InitStatistics | None) -> dict[str, Any]:
+    """Where first weights come from, and which feature statistics were asked for and taken."""
+    return {
+        "experiment": experiment,
+        "asked_statistics": asked_statistics,
+        "statistics": None,
     }
 
 

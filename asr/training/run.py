@@ -29,7 +29,7 @@ from asr.training.experiment import (
     start_record,
     write_provenance,
 )
-from asr.training.initialise import initialise_from
+from asr.training.initialise import InitStatistics, initialise_from
 from asr.training.learner import Learner
 from asr.training.loop import TrainingLoop
 from asr.training.metrics import MetricsWriter
@@ -78,7 +78,13 @@ Build = Callable[[Fabric, Experiment, bool], Parts]
 
 
 def run_training(
-    config: AnyExperimentConfig, out: Path, *, resume: bool, init: Path | None, build: Build
+    config: AnyExperimentConfig,
+    out: Path,
+    *,
+    resume: bool,
+    init: Path | None,
+    build: Build,
+    init_statistics: InitStatistics | None = None,
 ) -> TrainingOutcome:
     """Training of whatever `build` makes, or its continuation.
 
@@ -88,6 +94,7 @@ def run_training(
         resume: Go on from the newest checkpoint in `out`, or begin where there is none.
         init: Experiment whose weights come first; None for random ones.
         build: Makes what is trained.
+        init_statistics: Feature statistics to take with `init`; None to keep its own if possible.
 
     Returns:
         How it ended.
@@ -98,7 +105,9 @@ def run_training(
         OSError: Something could not be written.
     """
     fabric = launch(config.training)
-    experiment = open_on_main_process(config, out, fabric=fabric, resume=resume, init=init)
+    experiment = open_on_main_process(
+        config, out, fabric=fabric, resume=resume, init=init, init_statistics=init_statistics
+    )
     done = finished_step(experiment, config.training)
     if done is not None:
         return TrainingOutcome(signal=None, already_finished=True, step=done)
@@ -158,7 +167,13 @@ def _is_finished(config: TrainingConfig, progress: TrainingProgress) -> bool:
 
 
 def open_on_main_process(
-    config: AnyExperimentConfig, out: Path, *, fabric: Fabric, resume: bool, init: Path | None
+    config: AnyExperimentConfig,
+    out: Path,
+    *,
+    fabric: Fabric,
+    resume: bool,
+    init: Path | None,
+    init_statistics: InitStatistics | None = None,
 ) -> Experiment:
     """`open_experiment` on the main process; what goes wrong there ends all processes alike.
 
@@ -168,6 +183,7 @@ def open_on_main_process(
         fabric: Lightning's launched engine.
         resume: Whether the folder may be there already.
         init: Experiment whose weights come first; None for random ones.
+        init_statistics: Feature statistics to take with `init`; None to keep its own if possible.
 
     Returns:
         The folder's paths.
@@ -181,7 +197,7 @@ def open_on_main_process(
     error: ValueError | OSError | None = None
     if fabric.is_global_zero:
         try:
-            open_experiment(config, out, resume=resume, init=init)
+            open_experiment(config, out, resume=resume, init=init, init_statistics=init_statistics)
         except (ValueError, OSError) as found:
             error = found
     if fabric.world_size > 1:
@@ -208,7 +224,12 @@ logger = logging.getLogger(__name__)
 
 
 def train(
-    config: ExperimentConfig, out: Path, *, resume: bool = False, init: Path | None = None
+    config: ExperimentConfig,
+    out: Path,
+    *,
+    resume: bool = False,
+    init: Path | None = None,
+    init_statistics: InitStatistics | None = None,
 ) -> TrainingOutcome:
     """Training of a recogniser, or its continuation from the newest checkpoint.
 
@@ -217,6 +238,8 @@ def train(
         out: The experiment folder; it must not exist unless `resume`.
         resume: Go on from the newest checkpoint in `out`, or begin where there is none.
         init: Experiment or bundle whose weights come first; None for random ones.
+        init_statistics: Feature statistics to take with `init`: "keep" its own, or "estimate" them
+            on the training data; None to keep them where the features are the same.
 
     Returns:
         How it ended.
@@ -227,7 +250,12 @@ def train(
         OSError: Something could not be written.
     """
     return run_training(
-        config, out, resume=resume, init=init, build=partial(recogniser_parts, config)
+        config,
+        out,
+        resume=resume,
+        init=init,
+        init_statistics=init_statistics,
+        build=partial(recogniser_parts, config),
     )
 
 
@@ -241,12 +269,20 @@ def recogniser_parts(
         config.model, vocab_size=tokenizer.vocab_size, feature_size=config.features.feature_size
     )
     data = load_data(config, model, tokenizer, fabric=fabric)
-    normalisation = load_normalisation(config.features, data.utterances, experiment, fabric=fabric)
-    source = read_provenance(experiment)["init"]
+    init = read_provenance(experiment)["init"]
+    source = None if init is None else Path(init["experiment"])
+    normalisation = load_normalisation(
+        config.features,
+        data.utterances,
+        experiment,
+        fabric=fabric,
+        begins=begins,
+        keep_from=source if init is not None and init["statistics"] == "keep" else None,
+    )
     if begins and source is not None:
-        theirs = Experiment(Path(source)).tokenizer
+        theirs = Experiment(source).tokenizer
         same = theirs.is_file() and theirs.read_bytes() == experiment.tokenizer.read_bytes()
-        initialise_from(model, Path(source), same_tokenizer=same)
+        initialise_from(model, source, same_tokenizer=same)
     return Parts(
         learner=_learner(config, model, normalisation, experiment, fabric=fabric),
         loader=data.training,

@@ -28,13 +28,18 @@ def _call(monkeypatch: pytest.MonkeyPatch, *arguments: str) -> int:
 
 def _pretend(
     monkeypatch: pytest.MonkeyPatch, outcome: TrainingOutcome
-) -> list[tuple[ExperimentConfig, Path, bool, Path | None]]:
+) -> list[tuple[ExperimentConfig, Path, bool, Path | None, str | None]]:
     calls = []
 
     def train(
-        config: ExperimentConfig, out: Path, *, resume: bool, init: Path | None
+        config: ExperimentConfig,
+        out: Path,
+        *,
+        resume: bool,
+        init: Path | None,
+        init_statistics: str | None,
     ) -> TrainingOutcome:
-        calls.append((config, out, resume, init))
+        calls.append((config, out, resume, init, init_statistics))
         return outcome
 
     monkeypatch.setattr(run, "train", train)
@@ -46,10 +51,11 @@ def test_arguments_arrive(config: Path, tmp_path: Path, monkeypatch: pytest.Monk
     calls = _pretend(monkeypatch, done)
     out = tmp_path / "exp"
     words = ["--set", "training.epochs=7", "--set", "data.workers=1", "--resume", "--init", "base"]
+    words += ["--init-statistics", "keep"]
     assert _call(monkeypatch, str(config), "--out", str(out), *words) == 0
-    ((loaded, folder, resume, init),) = calls
+    ((loaded, folder, resume, init, statistics),) = calls
     assert (loaded.training.epochs, loaded.data.workers) == (7, 1)
-    assert (folder, resume, init) == (out, True, Path("base"))
+    assert (folder, resume, init, statistics) == (out, True, Path("base"), "keep")
 
 
 @pytest.mark.parametrize(("number", "status"), [(2, 130), (15, 143)])
@@ -97,3 +103,10 @@ def test_mistake_is_one_line(
     assert message in errors
     assert errors.count("\n") == 1
     assert not (tmp_path / "exp").exists()
+
+
+def test_statistics_of_no_first_weights_are_wrong_usage(
+    config: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert _call(monkeypatch, str(config), "--out", "exp", "--init-statistics", "estimate") == 2
+    assert "expected --init with --init-statistics" in capsys.readouterr().err

@@ -111,7 +111,7 @@ def test_run_that_failed_before_its_first_checkpoint_may_begin_otherwise(
     open_experiment(changed, out, resume=True, init=None)
     assert load_config(experiment.config) == changed
     record = read_provenance(experiment)
-    assert record["init"] == str(first)
+    assert record["init"]["experiment"] == str(first)
     assert record["corpus_sha256"]["train"] == record["corpus_sha256"]["validation"]
     assert not experiment.normalisation.exists()
 
@@ -162,4 +162,29 @@ def test_folder_that_cannot_be_written_is_one_line(load: LoadConfig, tmp_path: P
 
 def test_init_is_remembered(load: LoadConfig, tmp_path: Path) -> None:
     experiment = open_experiment(load(), tmp_path / "exp", resume=False, init=tmp_path / "other")
-    assert json.loads(experiment.provenance.read_text())["init"] == str(tmp_path / "other")
+    init = json.loads(experiment.provenance.read_text())["init"]
+    assert init["experiment"] == str(tmp_path / "other")
+
+
+def test_other_statistics_come_too_late(load: LoadConfig, tmp_path: Path) -> None:
+    first = tmp_path / "first"
+    experiment = open_experiment(
+        load(), tmp_path / "exp", resume=False, init=first, init_statistics="estimate"
+    )
+    train_a_step(experiment)
+    for asked in (None, "estimate"):
+        open_experiment(load(), experiment.root, resume=True, init=first, init_statistics=asked)
+    with pytest.raises(ValueError, match=r"expected --init-statistics estimate for .* found keep"):
+        open_experiment(load(), experiment.root, resume=True, init=first, init_statistics="keep")
+
+
+@pytest.mark.parametrize(("has_file", "taken"), [(True, "estimate"), (False, None)])
+def test_init_of_0_1_0_is_read_as_estimated(
+    experiment: Experiment, *, has_file: bool, taken: str | None
+) -> None:
+    record = json.loads(experiment.provenance.read_text())
+    experiment.provenance.write_text(json.dumps(record | {"init": "/base"}))
+    if has_file:
+        experiment.normalisation.touch()
+    init = read_provenance(experiment)["init"]
+    assert (init["experiment"], init["statistics"]) == ("/base", taken)
