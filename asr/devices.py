@@ -1,6 +1,14 @@
-"""The device that models run on."""
+"""Devices that models run on, and the peak memory of a process there."""
+
+import sys
 
 import torch
+
+try:
+    import resource
+except ImportError:
+    # Windows has no such module.
+    resource = None  # type: ignore[assignment]
 
 AUTO = "auto"
 """The name that leaves the choice to `find_device`."""
@@ -39,3 +47,24 @@ def is_out_of_memory(error: BaseException) -> bool:
     return isinstance(error, torch.OutOfMemoryError | MemoryError) or (
         "can't allocate memory" in text or "out of memory" in text
     )
+
+
+def peak_memory_bytes(device: torch.device) -> int:
+    """Peak memory of this process: allocated by torch on a CUDA device, or else resident.
+
+    On a CUDA device it counts from the last `torch.cuda.reset_peak_memory_stats`, on the CPU from
+    the start of the process.
+
+    Raises:
+        OSError: The system does not tell the resident memory.
+    """
+    if device.type == "cuda":
+        return torch.cuda.max_memory_allocated(device)
+    if resource is None:
+        raise OSError(
+            "expected a system that tells the peak memory of a process (Python's module resource), "
+            f"found {sys.platform}; measure on Linux, macOS or a GPU"
+        )
+    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    # macOS counts bytes, the others KiB.
+    return peak if sys.platform == "darwin" else peak * 1024

@@ -9,7 +9,6 @@ import argparse
 import json
 import math
 import multiprocessing
-import resource
 import time
 from collections.abc import Mapping, Sequence
 from concurrent.futures import ProcessPoolExecutor
@@ -22,6 +21,7 @@ from asr.claims.claim import Curve
 from asr.claims.report import draw
 from asr.config import load_config
 from asr.ctc import build_model
+from asr.devices import peak_memory_bytes
 from asr.model.attention import ATTENTION, OFFLINE, Mode, chunked
 
 _CONF = Path(__file__).parent.parent / "recipes" / "librispeech" / "conf"
@@ -111,14 +111,13 @@ def _measure(word: str, seconds: int, args: argparse.Namespace) -> dict[str, Any
         mode = chunked(args.chunk_frames, args.left_frames)
     encoder = model.encoder.train(args.train)
     _pass(encoder, 100, mode, train=args.train)
-    base = _peak_bytes()
+    cpu = torch.device("cpu")
+    base = peak_memory_bytes(cpu)
     start = time.perf_counter()
     _pass(encoder, frames, mode, train=args.train)
-    return {
-        "wall_seconds": time.perf_counter() - start,
-        "peak_bytes": _peak_bytes() - base,
-        "process_bytes": _peak_bytes(),
-    }
+    wall_seconds = time.perf_counter() - start
+    peak = peak_memory_bytes(cpu)
+    return {"wall_seconds": wall_seconds, "peak_bytes": peak - base, "process_bytes": peak}
 
 
 def _pass(encoder: torch.nn.Module, frames: int, mode: Mode, *, train: bool) -> None:
@@ -127,10 +126,6 @@ def _pass(encoder: torch.nn.Module, frames: int, mode: Mode, *, train: bool) -> 
         output = encoder(features, lengths, mode=mode).output
         if train:
             torch.autograd.backward(output.square().mean())
-
-
-def _peak_bytes() -> int:
-    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
 
 
 def _table(cells: list[dict[str, Any]]) -> str:

@@ -24,6 +24,7 @@ from torch import Tensor
 
 from asr.config import load_config
 from asr.ctc import CtcModel, build_model
+from asr.devices import peak_memory_bytes
 from asr.features.base import FrontendConfig
 from asr.features.frontend import Frontend
 from asr.features.normalisation import Normalisation
@@ -31,7 +32,7 @@ from asr.inference.torch_model import TorchAcousticModel
 from asr.recognizer import Recognizer
 from asr.tokens.tokenizer import train_tokenizer
 from tools.against import Speeds, add_arguments, compare, run_in
-from tools.ctc_step import peak_bytes, random_batch, training_step, wall_seconds
+from tools.ctc_step import random_batch, training_step, wall_seconds
 from tools.peers.systems import attune_system
 
 _CONF = Path(__file__).parent.parent / "recipes" / "librispeech" / "conf"
@@ -100,7 +101,7 @@ def _measure(case: str, args: argparse.Namespace) -> dict[str, float]:
         "audio_seconds_per_second": statistics.median(speeds),
         "slowest": speeds[0],
         "fastest": speeds[-1],
-        "peak_bytes": peak_bytes(args.device),
+        "peak_bytes": peak_memory_bytes(torch.device(args.device)),
         "threads": torch.get_num_threads(),
     }
 

@@ -1,6 +1,5 @@
 """One CTC training step and one inference pass of any recogniser, and what they cost."""
 
-import resource
 import time
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
@@ -132,10 +131,3 @@ def wall_seconds(run: Callable[[], Result], device: str) -> tuple[float, Result]
     if device != "cpu":
         torch.cuda.synchronize()
     return time.perf_counter() - start, result
-
-
-def peak_bytes(device: str) -> int:
-    """Most memory that this process has held: resident on the CPU, or allocated on the device."""
-    if device == "cpu":
-        return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
-    return torch.cuda.max_memory_allocated()

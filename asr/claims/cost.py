@@ -49,7 +49,11 @@ class _LiveBytes(TorchDispatchMode):  # type: ignore[no-untyped-call]
 
 
 def peak_bytes(compute: Callable[[], object]) -> int:
-    """Largest sum of the bytes of tensors that lived at once, parameters and inputs apart."""
+    """Peak bytes of the tensors that a computation makes: the most that live at once.
+
+    Inputs and parameters do not count, and neither does what the process holds beside tensors; for
+    that see `asr.devices.peak_memory_bytes`.
+    """
     mode = _LiveBytes()
     with mode:
         compute()

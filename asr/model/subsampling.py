@@ -118,8 +118,7 @@ class Subsampling(nn.Module):
         if bins < 1:
             raise ValueError(
                 f"expected enough features for {config.factor}x subsampling, found "
-                f"{feature_size} mel bins; "
-                "raise features.mel_bins"
+                f"{feature_size} a frame; change section [features] so that it gives more"
             )
         self.projection = nn.Linear(channels * bins, width)
 

@@ -13,13 +13,14 @@ from lightning.fabric import Fabric
 
 from asr.config import ExperimentConfig
 from asr.data.loader import ResumableLoader
+from asr.devices import peak_memory_bytes
 from asr.training.config import TrainingConfig
 from asr.training.engine import decide_precision, launch
 from asr.training.initialise import InitStatistics
 from asr.training.learner import Learner
 from asr.training.metrics import MetricsWindow
 from asr.training.objective import TrainingBatch
-from asr.training.probe import peak_bytes, probe_memory
+from asr.training.probe import probe_memory
 from asr.training.run import open_on_main_process, recogniser_parts
 from asr.training.schedule import total_steps
 
@@ -134,7 +135,7 @@ def dry_run(
         threads=torch.get_num_threads(),
         batches=batches_an_epoch,
         steps=steps,
-        peak_bytes=peak_bytes(fabric.device),
+        peak_bytes=peak_memory_bytes(fabric.device),
         measured_batches=count,
         speed=row[parts.learner.objective.speed],
         padding=row["padding"],

@@ -1,14 +1,13 @@
 """The largest batch, tried before training."""
 
 import logging
-import resource
 from collections.abc import Sequence
 
 import torch
 
 from asr.data.batch import Batch
 from asr.data.manifest import Utterance
-from asr.devices import is_out_of_memory
+from asr.devices import is_out_of_memory, peak_memory_bytes
 from asr.files import first_line
 from asr.training.learner import Learner
 from asr.training.objective import TrainingBatch
@@ -83,16 +82,8 @@ def probe_memory(learner: Learner, batch: TrainingBatch, *, device: torch.device
     finally:
         learner.forget_gradients()
     learner.load_model_state(state)
-    logger.info(
-        "largest batch: %s, peak memory %.2f GiB on %s",
-        batch.size,
-        peak_bytes(device) / 2**30,
-        device,
-    )
-
-
-def peak_bytes(device: torch.device) -> int:
-    """Most memory that this process has held: resident on the CPU, or allocated on the device."""
-    if device.type == "cuda":
-        return torch.cuda.max_memory_allocated(device)
-    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
+    try:
+        peak = f"{peak_memory_bytes(device) / 2**30:.2f} GiB"
+    except OSError as error:
+        peak = f"not known ({error})"
+    logger.info("largest batch: %s, peak memory %s on %s", batch.size, peak, device)

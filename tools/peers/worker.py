@@ -17,7 +17,8 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from tools.ctc_step import inference_pass, peak_bytes, random_batch, training_step, wall_seconds
+from asr.devices import peak_memory_bytes
+from tools.ctc_step import inference_pass, random_batch, training_step, wall_seconds
 from tools.peers.shape import MEL_BINS, VOCAB_SIZE, Shape
 from tools.peers.systems import SYSTEMS
 
@@ -72,7 +73,7 @@ def main() -> None:
         answer = {
             "seconds": seconds,
             "value": float(value),
-            "peak_bytes": peak_bytes(job.device),
+            "peak_bytes": peak_memory_bytes(torch.device(job.device)),
             "idle_cpu_seconds": idle_cpu_seconds,
         }
         print(json.dumps(answer), file=answers, flush=True)
@@ -96,7 +97,7 @@ def _build(job: Job) -> tuple[dict[str, RunMaker], dict[str, Any]]:
     about |= {
         "version": version(entry.distribution),
         "parameters": sum(each.numel() for each in system.model.parameters()),
-        "loaded_bytes": peak_bytes(job.device),
+        "loaded_bytes": peak_memory_bytes(torch.device(job.device)),
     }
     makers: dict[str, RunMaker] = {
         "training": partial(training_step, system, batch, bfloat16=job.bfloat16),
