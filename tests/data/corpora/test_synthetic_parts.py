@@ -2,7 +2,9 @@
 
 import importlib.util
 import itertools
+import os
 import re
+import sys
 from collections import Counter
 from dataclasses import replace
 from pathlib import Path
@@ -10,6 +12,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from asr.data.corpora.synthetic import speech
+from asr.data.corpora.synthetic.corpus import generate
 from asr.data.corpora.synthetic.effects import SAMPLE_RATE_HZ, record
 from asr.data.corpora.synthetic.grammar import sentences, vocabulary
 from asr.data.corpora.synthetic.plan import PlannedUtterance, plan
@@ -93,6 +97,19 @@ def test_missing_engine_says_what_to_install(monkeypatch: pytest.MonkeyPatch) ->
     with pytest.raises(FileNotFoundError, match=r"run: tools/setup\.sh synthetic") as error:
         engine_version()
     assert "\n" not in str(error.value)
+
+
+def test_system_without_fork_and_file_locks_is_one_line(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    monkeypatch.setattr(speech, "require_espeak", lambda _: None)
+    monkeypatch.delattr(os, "fork")
+    # Python takes None for a module that cannot be imported.
+    monkeypatch.setitem(sys.modules, "fcntl", None)
+    with pytest.raises(OSError, match=r"expected a system with os\.fork") as error:
+        generate(tmp_path / "corpus")
+    assert "\n" not in str(error.value)
+    assert not (tmp_path / "corpus").exists()
 
 
 def planned() -> list[PlannedUtterance]:
