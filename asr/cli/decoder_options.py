@@ -136,6 +136,37 @@ def decoder_config(*, weights: Path | None, **options: Any) -> DecoderConfig:  #
         raise typer.BadParameter(error.fault(spell=_flag), param_hint=_flag(error.option)) from None
 
 
+def read_weights_record(path: Path) -> dict[str, Any]:
+    """The JSON object that `asr lm tune --json` wrote, with a table of options.
+
+    Args:
+        path: The file.
+
+    Returns:
+        The object; what stands in its entries is not checked, apart from `options` being a table.
+
+    Raises:
+        FileNotFoundError: There is no such file.
+        ValueError: It is no such object.
+    """
+    if not path.is_file():
+        raise FileNotFoundError(
+            f"expected a file of weights at {path}, found none; write it with `asr lm tune --json`"
+        )
+    try:
+        record = json.loads(path.read_text(encoding="utf-8"))
+    except ValueError as error:
+        raise ValueError(
+            f"{path}: expected JSON, found: {error}; give a file that `asr lm tune --json` wrote"
+        ) from None
+    if not isinstance(record, dict) or not isinstance(record.get("options"), dict):
+        raise ValueError(
+            f"{path}: expected a JSON object with options, found none; give a file that "
+            "`asr lm tune --json` wrote"
+        )
+    return record
+
+
 def read_weights(path: Path) -> dict[str, float]:
     """Read the weights that `asr lm tune --json` wrote.
 
@@ -149,22 +180,7 @@ def read_weights(path: Path) -> dict[str, float]:
         FileNotFoundError: There is no such file.
         ValueError: It is no such file, or holds what decoding has no option for.
     """
-    if not path.is_file():
-        raise FileNotFoundError(
-            f"expected a file of weights at {path}, found none; write it with `asr lm tune --json`"
-        )
-    try:
-        record = json.loads(path.read_text(encoding="utf-8"))
-    except ValueError as error:
-        raise ValueError(
-            f"{path}: expected JSON, found: {error}; give a file that `asr lm tune --json` wrote"
-        ) from None
-    options = record.get("options") if isinstance(record, dict) else None
-    if not isinstance(options, dict):
-        raise ValueError(
-            f"{path}: expected a JSON object with options, found none; give a file that "
-            "`asr lm tune --json` wrote"
-        )
+    options = read_weights_record(path)["options"]
     names = {_flag(name): name for name in _TUNED}
     for flag, value in options.items():
         if flag not in names:

@@ -9,6 +9,7 @@ from typing import Annotated
 
 import typer
 
+from asr.cli.decoder_options import read_weights_record
 from asr.cli.outputs import check_outputs
 from asr.data.manifest import read_manifest
 from asr.files import write_text
@@ -115,22 +116,8 @@ def read_named_weights(path: Path) -> NamedWeights:
         FileNotFoundError: There is no such file.
         ValueError: It is none of its kind.
     """
-    if not path.is_file():
-        raise FileNotFoundError(
-            f"expected a file of weights at {path}, found none; write it with `asr lm tune --json`"
-        )
-    try:
-        record = json_format.loads(path.read_text(encoding="utf-8"))
-    except ValueError as error:
-        raise ValueError(
-            f"{path}: expected JSON, found: {error}; give a file that `asr lm tune --json` wrote"
-        ) from None
-    options = record.get("options") if isinstance(record, dict) else None
-    if not isinstance(options, dict):
-        raise ValueError(
-            f"{path}: expected a JSON object with options, found none; give a file that "
-            "`asr lm tune --json` wrote"
-        )
+    record = read_weights_record(path)
+    options = record["options"]
     units = {option: unit for unit, option in _LENGTH_OPTIONS.items()}
     # 0.1.0 wrote the options alone.
     of_options = {
