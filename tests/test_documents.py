@@ -50,7 +50,6 @@ _RUN_BY = {
     "asr score": "tests/cli/test_cli_score.py",
     "asr tokenize": "tests/cli/test_cli_tokenize.py",
     "asr train": "tests/compat/test_0_1_0.py",
-    "python -m asr.training.replay": "tests/training/test_replay.py",
     "python -m tools.bench_length": "tests/test_bench_length.py",
     "python -m tools.bench_peers": "tests/test_bench_peers.py",
     "python -m tools.bench_streaming": "tests/test_bench_streaming.py",

@@ -181,7 +181,7 @@ def test_command_prints_what_was_made_and_that_it_is_synthetic(
         asked.append({**settings, "root": root})
         return corpus
 
-    monkeypatch.setattr("asr.data.corpora.synthetic.generate", make)
+    monkeypatch.setattr("asr.data.corpora.synthetic.corpus.generate", make)
     command = ["synthetic", "--root", str(corpus.root), "--seed", "3", "--jobs", "2"]
     result = CliRunner().invoke(app, command)
     assert result.exit_code == 0
