@@ -14,6 +14,11 @@ AUTO = "auto"
 """The name that leaves the choice to `find_device`."""
 
 
+def automatic_device_type() -> str:
+    """The kind of device that `auto` stands for: CUDA where torch has it, else the CPU."""
+    return "cuda" if torch.cuda.is_available() else "cpu"
+
+
 def find_device(name: str) -> torch.device:
     """Find a device by its name; the one rule of all commands and of the Python interface.
 
@@ -28,7 +33,7 @@ def find_device(name: str) -> torch.device:
         ValueError: torch cannot use it here.
     """
     if name == AUTO:
-        name = "cuda" if torch.cuda.is_available() else "cpu"
+        name = automatic_device_type()
     try:
         device = torch.device(name)
         torch.empty(0, device=device)

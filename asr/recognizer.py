@@ -27,13 +27,13 @@ from asr.inference.acoustic_model import AcousticModel, to_hypotheses
 from asr.inference.alignment import Aligner
 from asr.inference.audio_input import (
     AudioInput,
+    UntilError,
     duration_seconds,
     plan_batches,
     read_batches,
     read_input_blocks,
 )
 from asr.inference.long_recordings import (
-    AudioWindow,
     CountedBlocks,
     LongformConfig,
     cut_recording,
@@ -230,24 +230,19 @@ class Recognizer:
     ) -> Outcome:
         model = self.acoustic_model
         blocks = CountedBlocks(read_input_blocks(item, sample_rate_hz=model.sample_rate_hz))
-        windows = cut_recording(blocks, self.longform, model, seconds=seconds)
+        windows = UntilError(cut_recording(blocks, self.longform, model, seconds=seconds))
         windows_in_batch = max(1, int(batch_seconds // self.longform.window_seconds))
         state = self.decoder.start(1, device=model.device)
-        while True:
-            # Only reading and cutting may fail the recording alone; what the model and the search
-            # raise is no fault of its audio.
-            try:
-                batch: list[AudioWindow] = list(islice(windows, windows_in_batch))
-            except (OSError, ValueError) as error:
-                return Outcome(index=index, error=error)
-            if not batch:
-                break
+        coming = iter(windows)
+        while (batch := list(islice(coming, windows_in_batch))) and windows.error is None:
             posteriors = model.posteriors([window.samples for window in batch])
             lengths = posteriors.lengths.tolist()
             for window, frames, log_probs in zip(batch, lengths, posteriors.log_probs, strict=True):
                 kept = log_probs[:frames][window.kept(frames)].unsqueeze(0)
                 kept_lengths = posteriors.lengths.new_tensor([kept.shape[1]])
                 state = self.decoder.step(state, kept, kept_lengths)
+        if windows.error is not None:
+            return Outcome(index=index, error=windows.error)
         [hypothesis] = self._transcripts(state, [blocks.samples])
         return Outcome(index=index, hypothesis=hypothesis)
 

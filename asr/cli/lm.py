@@ -201,7 +201,7 @@ def _given(tokenizer: Path | None, kind: str) -> Path:
 
 @dataclass(frozen=True, kw_only=True)
 class _NgramInputs:
-    """What an n-gram model is estimated from: over token pieces where there is a tokenizer."""
+    """Provenance of an n-gram model: texts, settings and, over token pieces, the tokenizer."""
 
     text: Sequence[Path]
     tokenizer: Path | None

@@ -23,7 +23,8 @@ from asr.transcripts.nbest import LengthUnit, RescoringWeights, score_name
 
 # Options of `asr decode`.
 _LENGTH_OPTIONS: Mapping[LengthUnit, str] = {"token": "--length-bonus", "word": "--word-score"}
-_LENGTH = "length"
+LENGTH = "length"
+"""Name of the bonus for each token piece or word among named weights."""
 
 
 def tune(
@@ -78,7 +79,7 @@ def _options(weights: RescoringWeights, unit: LengthUnit) -> dict[str, float]:
 def _by_name(weights: RescoringWeights) -> dict[str, float]:
     """Weights by name, as `asr rescore` reads them."""
     named = {score_name(key): weight for key, weight in weights.lm_weights.items()}
-    return named | {_LENGTH: weights.length_bonus}
+    return named | {LENGTH: weights.length_bonus}
 
 
 def _weight_options(weights: RescoringWeights) -> str:
@@ -121,7 +122,7 @@ def read_named_weights(path: Path) -> NamedWeights:
     units = {option: unit for unit, option in _LENGTH_OPTIONS.items()}
     # 0.1.0 wrote the options alone.
     of_options = {
-        _LENGTH if option in units else option.removeprefix("--").removesuffix("-weight"): value
+        LENGTH if option in units else option.removeprefix("--").removesuffix("-weight"): value
         for option, value in options.items()
     }
     weights = record.get("weights", of_options)

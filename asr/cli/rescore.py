@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from asr.cli.device_option import DeviceName
-from asr.cli.lm_tune import NamedWeights, read_named_weights
+from asr.cli.lm_tune import LENGTH, NamedWeights, read_named_weights
 from asr.cli.outputs import check_outputs
 from asr.data.manifest import Utterance, read_manifest
 from asr.decoders import BATCH_SECONDS
@@ -35,7 +35,6 @@ if TYPE_CHECKING:
     from asr.recognizer import Recognizer
 
 ACOUSTIC = "acoustic"
-LENGTH = "length"
 # What every list has beside named scores: acoustic_score, score, blank_penalty_score, its length.
 _RESERVED = (ACOUSTIC, LENGTH, "score", "blank_penalty")
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]*")
@@ -158,7 +157,7 @@ def _pair(argument: str, *, option: str, metavar: str) -> tuple[str, str]:
 
 
 def _sources(arguments: Sequence[str]) -> dict[str, Path]:
-    """What is to score, by name."""
+    """Models of --add by their names."""
     sources: dict[str, Path] = {}
     for argument in arguments:
         name, path = _pair(argument, option="--add", metavar="NAME=EXP_OR_LM")

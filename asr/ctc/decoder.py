@@ -1,12 +1,15 @@
-"""The contract of CTC decoders, and the blank penalty of their searches."""
+"""The contract of CTC decoders, and what their beam searches share."""
 
 from collections.abc import Sequence
 from typing import Protocol, TypeVar
 
 import torch
+from pydantic import Field
+from pydantic.dataclasses import dataclass
 from torch import Tensor
 
 from asr.ctc.loss import BLANK
+from asr.schema import STRICT
 from asr.transcripts.tokens import Decoded
 
 StateT = TypeVar("StateT")
@@ -35,6 +38,26 @@ class Decoder(Protocol[StateT]):
 
     def finish(self, state: StateT) -> Sequence[Decoded]:
         """Choose each item's tokens."""
+
+
+@dataclass(frozen=True, kw_only=True, config=STRICT)
+class SearchConfig:
+    """Settings that all beam searches share."""
+
+    beam_size: int = Field(ge=1)
+    """Most hypotheses that are kept after a frame."""
+    nbest: int = Field(default=1, ge=1)
+    """Transcripts given, at most."""
+    blank_penalty: float = 0.0
+    """Taken from the blank's log-probability in every frame while searching, a natural logarithm;
+    see `penalise_blank`."""
+
+    def __post_init__(self) -> None:
+        if self.nbest > self.beam_size:
+            raise ValueError(
+                f"expected nbest <= beam_size, found {self.nbest} and {self.beam_size}; "
+                "raise beam_size"
+            )
 
 
 def penalise_blank(log_probs: Tensor, penalty: float) -> Tensor:

@@ -13,6 +13,9 @@ from asr.ctc.greedy import token_runs
 from asr.ctc.loss import BLANK, minimum_frames
 from asr.transcripts.tokens import TokenSequence
 
+# torchaudio takes about 1.4 bytes for each frame and state, and crashes at 2 ** 31 of them.
+_MOST_KERNEL_CELLS = 1 << 26
+
 Floats = NDArray[np.floating]
 Integers = NDArray[np.int64]
 
@@ -90,10 +93,6 @@ def _best_arrivals(scores: Floats, skip: Floats) -> Floats:
     np.maximum(best[1:], scores[:-1], out=best[1:])
     np.maximum(best[2:], scores[:-2] + skip[2:], out=best[2:])
     return best
-
-
-# torchaudio takes about 1.4 bytes for each frame and state, and crashes at 2 ** 31 of them.
-_MOST_KERNEL_CELLS = 1 << 26
 
 
 class TooFewFramesError(ValueError):

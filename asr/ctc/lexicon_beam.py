@@ -13,7 +13,7 @@ from pydantic import Field
 from pydantic.dataclasses import dataclass
 from torch import Tensor
 
-from asr.ctc.decoder import penalise_blank
+from asr.ctc.decoder import SearchConfig, penalise_blank
 from asr.ctc.greedy import token_runs
 from asr.ctc.lexicon import LexiconWord, read_words
 from asr.ctc.loss import BLANK, ctc_losses
@@ -22,8 +22,10 @@ from asr.schema import STRICT
 from asr.tokens.tokenizer import Tokenizer
 from asr.transcripts.tokens import Decoded, SpelledWord, Token, TokenSequence
 
+_NOTHING = TokenSequence(tokens=(), score=0.0, acoustic_score=0.0, lm_score=0.0, words=())
+
 NO_WORD = -1
-"""What the search gives for a frame with which no word is found."""
+"""Word index in the search's result for a frame that ends no word."""
 
 
 def word_search(words: Sequence[LexiconWord], lm: Path, *, labels: int, **settings: float) -> Any:  # noqa: ANN401 - the library has no types
@@ -171,24 +173,14 @@ def longest_pause(log_probs: Tensor) -> int:
     return pause[len(pause) // 2]
 
 
-_NOTHING = TokenSequence(tokens=(), score=0.0, acoustic_score=0.0, lm_score=0.0, words=())
-
-
 @dataclass(frozen=True, kw_only=True, config=STRICT)
-class LexiconConfig:
+class LexiconConfig(SearchConfig):
     """Settings of `LexiconDecoder`; all scores are natural logarithms."""
 
-    beam_size: int = Field(ge=1)
-    """Most hypotheses that are kept after a frame."""
-    nbest: int = Field(default=1, ge=1)
-    """Transcripts given, at most."""
     lm_weight: float = Field(ge=0)
     """What the language model's log-probability is multiplied by; 0 leaves the lexicon alone."""
     word_score: float
     """Added for each word; above 0 it makes up for the language model's taste for few words."""
-    blank_penalty: float = 0.0
-    """Taken from the blank's log-probability in every frame while searching; see
-    `penalise_blank`."""
     candidate_labels: int = Field(default=20, ge=1)
     """The most probable labels of a frame, blank included, that hypotheses go on with."""
     beam_threshold: float = Field(default=25.0, gt=0)
@@ -196,13 +188,6 @@ class LexiconConfig:
     limit_frames: int = Field(default=1000, ge=1)
     """Longer recordings are cut in pauses, into sentences for the language model, in frames: what
     the search holds grows with them."""
-
-    def __post_init__(self) -> None:
-        if self.nbest > self.beam_size:
-            raise ValueError(
-                f"expected nbest <= beam_size, found {self.nbest} and {self.beam_size}; "
-                "raise beam_size"
-            )
 
 
 class LexiconState(NamedTuple):

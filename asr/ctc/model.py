@@ -52,7 +52,7 @@ class SelfConditioningHead(CtcHead):
 
 @dataclass(frozen=True, kw_only=True)
 class CtcOutput:
-    """What a CTC model gives.
+    """Output of a CTC model.
 
     Args:
         log_probs: (batch, time, vocab) float32, natural logarithm; index 0 is the blank.

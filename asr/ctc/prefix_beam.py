@@ -11,12 +11,15 @@ from pydantic.dataclasses import dataclass
 from torch import Tensor
 from torch.nn.functional import pad
 
-from asr.ctc.decoder import penalise_blank
+from asr.ctc.decoder import SearchConfig, penalise_blank
 from asr.ctc.loss import BLANK
 from asr.lengths import valid_mask
 from asr.lm.scorer import Scorer, ScorerState, join
 from asr.schema import STRICT
 from asr.transcripts.tokens import Decoded, Token, TokenSequence
+
+# Odd, so that no label of a prefix is lost in the upper bits; Knuth's, for linear congruences.
+_HASH_MULTIPLIER = 6364136223846793005
 
 NO_PREFIX = -torch.inf
 
@@ -118,7 +121,7 @@ class BeamState(NamedTuple):
 
 
 class Links(NamedTuple):
-    """Where the prefixes after a frame come from; all tensors are (batch, prefix)."""
+    """Back-pointers of the prefixes after a frame; all tensors are (batch, prefix)."""
 
     slots: Tensor
     """int64, place before the frame."""
@@ -357,35 +360,17 @@ def continue_alignments(prefixes: Prefixes, frame: Frame) -> tuple[Stay, Tensor]
     return stay, grown
 
 
-# Odd, so that no label of a prefix is lost in the upper bits; Knuth's, for linear congruences.
-_HASH_MULTIPLIER = 6364136223846793005
-
-
 @dataclass(frozen=True, kw_only=True, config=STRICT)
-class BeamConfig:
+class BeamConfig(SearchConfig):
     """Settings of `BeamSearch`."""
 
-    beam_size: int = Field(ge=1)
-    """Prefixes kept after each frame."""
-    nbest: int = Field(default=1, ge=1)
-    """Transcripts given, at most."""
     lm_weight: float | None = Field(default=None, ge=0)
     """What the language model's log-probability is multiplied by, without unit; a search with a
     language model needs it."""
     length_bonus: float = 0.0
     """Added to the score for each label, a natural logarithm."""
-    blank_penalty: float = 0.0
-    """Taken from the blank's log-probability in every frame while searching, a natural logarithm;
-    see `penalise_blank`."""
     candidate_labels: int | None = Field(default=None, ge=1)
     """The most probable labels of a frame, blank aside, that may extend a prefix; None: all."""
-
-    def __post_init__(self) -> None:
-        if self.nbest > self.beam_size:
-            raise ValueError(
-                f"expected nbest <= beam_size, found {self.nbest} and {self.beam_size}; "
-                "raise beam_size"
-            )
 
 
 class _LanguageModel(NamedTuple):

@@ -17,22 +17,6 @@ from asr.data.manifest import Utterance
 from asr.data.resampling import check_rates
 from asr.data.sampler import pack_batches
 
-
-def plan_batches(durations: Sequence[tuple[int, float]], batch_seconds: float) -> list[list[int]]:
-    """Batches of inputs of similar duration, the longest first.
-
-    Args:
-        durations: Pairs of index and seconds.
-        batch_seconds: Most seconds a batch, padding included; one longer input is a batch alone.
-
-    Returns:
-        Indices, one list a batch.
-    """
-    seconds = dict(durations)
-    order = sorted(seconds, key=lambda index: (-seconds[index], index))
-    return pack_batches(order, seconds, batch_seconds=batch_seconds)
-
-
 Samples: TypeAlias = Tensor | NDArray[Any]
 # A file, a stretch of a file, or samples in -1 .. 1 with their rate in Hz.
 AudioInput: TypeAlias = str | Path | Utterance | tuple[Samples, int]
@@ -208,6 +192,21 @@ class UntilError(Generic[_Item_co]):
                 self.error = error
                 return
             yield item
+
+
+def plan_batches(durations: Sequence[tuple[int, float]], batch_seconds: float) -> list[list[int]]:
+    """Batches of inputs of similar duration, the longest first.
+
+    Args:
+        durations: Pairs of index and seconds.
+        batch_seconds: Most seconds a batch, padding included; one longer input is a batch alone.
+
+    Returns:
+        Indices, one list a batch.
+    """
+    seconds = dict(durations)
+    order = sorted(seconds, key=lambda index: (-seconds[index], index))
+    return pack_batches(order, seconds, batch_seconds=batch_seconds)
 
 
 def read_batches(

@@ -13,6 +13,7 @@ from torch import Tensor, nn
 from torch.distributed.device_mesh import DeviceMesh
 from torch.distributed.fsdp import fully_shard
 
+from asr.devices import automatic_device_type
 from asr.model.branches import Branch
 from asr.training.config import TrainingConfig
 
@@ -38,9 +39,9 @@ def launch(config: TrainingConfig) -> Fabric:
     Raises:
         ValueError: The devices are not there.
     """
-    accelerator = config.accelerator
+    accelerator: str = config.accelerator
     if accelerator == "auto":
-        accelerator = "cuda" if torch.cuda.is_available() else "cpu"
+        accelerator = automatic_device_type()
     if accelerator == "cuda" and torch.cuda.device_count() < config.devices:
         raise ValueError(
             f"expected {config.devices} CUDA devices, found {torch.cuda.device_count()}; lower "
